@@ -1,0 +1,142 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::client::TopicPartition;
+
+/// Any error.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What a listener returns.
+pub type ListenerResult = Result<(), ListenerError>;
+
+/// A listener's failure: takes any error by `?`. The error handler finds the user's own type again, anywhere in the source chain.
+pub struct ListenerError(BoxError);
+
+impl ListenerError {
+    /// A failure that is only a text.
+    pub fn msg(text: impl Into<String>) -> Self {
+        Self(Box::<dyn StdError + Send + Sync>::from(text.into()))
+    }
+
+    /// Takes a boxed error as it is.
+    pub fn from_boxed(error: BoxError) -> Self {
+        Self(error)
+    }
+
+    /// The error itself.
+    pub fn into_inner(self) -> BoxError {
+        self.0
+    }
+
+    /// The error itself, borrowed.
+    pub fn as_error(&self) -> &(dyn StdError + 'static) {
+        self.0.as_ref()
+    }
+
+    /// The first error of type `E` in the chain: the error itself, its source, and so on.
+    pub fn find<E: StdError + 'static>(&self) -> Option<&E> {
+        find_in_chain(self.as_error())
+    }
+}
+
+/// The first error of type `E` in a chain.
+pub fn find_in_chain<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+impl<E: Into<BoxError>> From<E> for ListenerError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Debug for ListenerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for ListenerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A batch listener's failure that names the failed element: what came before it is done, only it counts an attempt.
+#[derive(Debug)]
+pub struct BatchError {
+    index: usize,
+    source: BoxError,
+}
+
+impl BatchError {
+    /// Element `index` of the list that was handed over failed.
+    pub fn at(index: usize, error: impl Into<BoxError>) -> Self {
+        Self { index, source: error.into() }
+    }
+
+    /// Which element failed.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "element {} of the batch failed: {}", self.index, self.source)
+    }
+}
+
+impl StdError for BatchError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.source.as_ref())
+    }
+}
+
+/// An extractor could not take what it wants from a delivery. Never retried: the same bytes fail again.
+#[derive(Debug)]
+pub struct Rejection {
+    message: String,
+    place: Option<(TopicPartition, i64)>,
+    source: Option<BoxError>,
+}
+
+impl Rejection {
+    /// A rejection that says what was expected.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), place: None, source: None }
+    }
+
+    /// The same, with its cause.
+    pub fn with_source(message: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self { message: message.into(), place: None, source: Some(source.into()) }
+    }
+
+    /// Names the record it is about.
+    pub fn at(mut self, partition: TopicPartition, offset: i64) -> Self {
+        self.place.get_or_insert((partition, offset));
+        self
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some((partition, offset)) => write!(f, "{partition}@{offset}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl StdError for Rejection {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+    }
+}
