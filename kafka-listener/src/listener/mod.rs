@@ -2,6 +2,8 @@
 
 mod acknowledgment;
 mod consumer_handle;
+pub(crate) mod link;
 
-pub use acknowledgment::{AckError, AckReceipt, Acknowledgment};
+pub use acknowledgment::{AckError, AckErrorKind, AckReceipt, Acknowledgment};
+
 pub use consumer_handle::{ConsumerHandle, HandleError};
