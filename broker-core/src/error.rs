@@ -1,0 +1,130 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal $kafka:literal $retriable:literal;)*) => {
+        /// Kafka's error codes, as far as this broker uses them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ErrorCode {
+            /// The number on the wire.
+            pub const fn code(self) -> i16 {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// Kafka's own name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $kafka,)* }
+            }
+
+            /// Whether Kafka's clients try again.
+            pub const fn is_retriable(self) -> bool {
+                match self { $(Self::$name => $retriable,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Anything without a code of its own.
+    UnknownServerError = -1 "UNKNOWN_SERVER_ERROR" false;
+    /// The offset lies outside the log.
+    OffsetOutOfRange = 1 "OFFSET_OUT_OF_RANGE" false;
+    /// A batch's checksum is wrong, or its bytes are no batch.
+    CorruptMessage = 2 "CORRUPT_MESSAGE" true;
+    /// There is no such topic or partition.
+    UnknownTopicOrPartition = 3 "UNKNOWN_TOPIC_OR_PARTITION" true;
+    /// Something did not finish in its time.
+    RequestTimedOut = 7 "REQUEST_TIMED_OUT" true;
+    /// The batch is larger than `max.message.bytes`.
+    MessageTooLarge = 10 "MESSAGE_TOO_LARGE" false;
+    /// The metadata beside an offset is larger than `offset.metadata.max.bytes`.
+    OffsetMetadataTooLarge = 12 "OFFSET_METADATA_TOO_LARGE" false;
+    /// The group's coordinator is not there.
+    CoordinatorNotAvailable = 15 "COORDINATOR_NOT_AVAILABLE" true;
+    /// The topic's name is illegal, or the topic is internal.
+    InvalidTopic = 17 "INVALID_TOPIC_EXCEPTION" false;
+    /// The batch is larger than a segment.
+    RecordListTooLarge = 18 "RECORD_LIST_TOO_LARGE" false;
+    /// The generation is not the group's.
+    IllegalGeneration = 22 "ILLEGAL_GENERATION" false;
+    /// No protocol is common to all members.
+    InconsistentGroupProtocol = 23 "INCONSISTENT_GROUP_PROTOCOL" false;
+    /// The group's id is empty.
+    InvalidGroupId = 24 "INVALID_GROUP_ID" false;
+    /// The group does not know the member.
+    UnknownMemberId = 25 "UNKNOWN_MEMBER_ID" false;
+    /// The session time-out is outside the broker's bounds.
+    InvalidSessionTimeout = 26 "INVALID_SESSION_TIMEOUT" false;
+    /// The group is rebalancing.
+    RebalanceInProgress = 27 "REBALANCE_IN_PROGRESS" false;
+    /// A record's timestamp is outside the topic's bounds.
+    InvalidTimestamp = 32 "INVALID_TIMESTAMP" false;
+    /// The topic is there already.
+    TopicAlreadyExists = 36 "TOPIC_ALREADY_EXISTS" false;
+    /// The number of partitions is illegal.
+    InvalidPartitions = 37 "INVALID_PARTITIONS" false;
+    /// A setting is unknown, ill-typed or not built.
+    InvalidConfig = 40 "INVALID_CONFIG" false;
+    /// The request does not fit.
+    InvalidRequest = 42 "INVALID_REQUEST" false;
+    /// The storage failed; the partition takes no more writes.
+    KafkaStorageError = 56 "KAFKA_STORAGE_ERROR" true;
+    /// The group has members.
+    NonEmptyGroup = 68 "NON_EMPTY_GROUP" false;
+    /// There is no such group.
+    GroupIdNotFound = 69 "GROUP_ID_NOT_FOUND" false;
+    /// The batch is compressed with a codec that is not built.
+    UnsupportedCompressionType = 76 "UNSUPPORTED_COMPRESSION_TYPE" false;
+    /// A member must come back with the id that it was given.
+    MemberIdRequired = 79 "MEMBER_ID_REQUIRED" false;
+    /// The group has `group.max.size` members.
+    GroupMaxSizeReached = 81 "GROUP_MAX_SIZE_REACHED" false;
+    /// A record or batch breaks a rule.
+    InvalidRecord = 87 "INVALID_RECORD" false;
+}
+
+/// The broker's one error: a Kafka code and a text that names the thing and the limit.
+#[derive(Debug)]
+pub struct Error {
+    code: ErrorCode,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of a code.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), source: None }
+    }
+
+    /// The same, caused by another error.
+    pub fn with_source(code: ErrorCode, message: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { code, message: message.into(), source: Some(source.into()) }
+    }
+
+    /// Kafka's code.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code.name())?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+    }
+}

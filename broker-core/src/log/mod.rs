@@ -1,0 +1,9 @@
+//! A partition's log: segments of whole batches, laid out as Kafka's files.
+
+mod segment;
+mod segmented;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use segmented::{Log, LogConfig};

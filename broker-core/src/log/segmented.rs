@@ -1,0 +1,187 @@
+//! Segments in order: append at the end, read anywhere, recover what a crash left.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::segment::{Segment, base_of, file_name};
+use crate::storage::Disk;
+
+/// A log's settings.
+#[derive(Debug, Clone)]
+pub(crate) struct LogConfig {
+    pub segment_bytes: u64,
+    pub index_interval_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
+    folder: String,
+    config: LogConfig,
+    /// Never empty; the last one is appended to.
+    segments: Vec<Segment>,
+    end: i64,
+    /// Where the last read ended: an offset, its segment's base, its position. Readers mostly go on there.
+    read_hint: Option<(i64, i64, u64)>,
+    /// Why no more is written.
+    poisoned: Option<String>,
+}
+
+impl Log {
+    /// Opens or makes a log; what a crash left behind the last whole batch is cut off, and said.
+    pub fn open(disk: Arc<dyn Disk>, folder: impl Into<String>, config: LogConfig) -> io::Result<Self> {
+        let folder = folder.into();
+        let mut bases: Vec<i64> = disk.files(&folder)?.iter().filter_map(|name| base_of(name)).collect();
+        bases.sort_unstable();
+        let mut segments = Vec::new();
+        let mut end = bases.first().copied().unwrap_or(0);
+        let mut damaged = false;
+        for base in bases {
+            if damaged || base < end {
+                tracing::warn!(target: "broker_core::recovery", %folder, file = file_name(base), "segment behind damaged bytes removed");
+                disk.remove(&folder, &file_name(base))?;
+                damaged = true;
+                continue;
+            }
+            let mut segment = Segment::open(disk.as_ref(), &folder, base, config.index_interval_bytes)?;
+            let scanned = segment.scan(base.max(end))?;
+            if let Some(damage) = scanned.damage {
+                let (size, position) = (segment.size(), scanned.size);
+                tracing::warn!(target: "broker_core::recovery", %folder, file = file_name(base), position, cut = size - position, %damage, "torn tail cut off");
+                segment.file.truncate(scanned.size)?;
+                damaged = true;
+            }
+            end = scanned.end;
+            segments.push(segment);
+        }
+        if segments.is_empty() {
+            segments.push(Segment::open(disk.as_ref(), &folder, end, config.index_interval_bytes)?);
+        }
+        Ok(Self { disk, folder, config, segments, end, read_hint: None, poisoned: None })
+    }
+
+    /// The first offset.
+    pub fn start(&self) -> i64 {
+        self.segments[0].base
+    }
+
+    /// Behind the last offset.
+    pub fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Why nothing more is written, if that is so.
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poisoned.as_deref()
+    }
+
+    fn guard<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            self.poisoned = Some(error.to_string());
+        })
+    }
+
+    /// Appends a batch whose offsets start at [`end`](Self::end). A failed write poisons the log: what is on disk behind the
+    /// last whole batch is unknown.
+    pub fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64) -> io::Result<()> {
+        if let Some(cause) = &self.poisoned {
+            return Err(io::Error::other(format!("writes are refused since an earlier one failed: {cause}")));
+        }
+        if self.needs_roll(batch.len() as u64, last_offset) {
+            self.roll()?;
+        }
+        let base = self.end;
+        let segment = self.segments.last_mut().expect("a log has a segment");
+        let appended = segment.append(batch, base, max_timestamp);
+        self.guard(appended)?;
+        self.end = last_offset + 1;
+        Ok(())
+    }
+
+    /// Whether a batch of this size starts a new segment.
+    pub fn needs_roll(&self, bytes: u64, last_offset: i64) -> bool {
+        let active = self.segments.last().expect("a log has a segment");
+        active.size() > 0
+            && (active.size() + bytes > self.config.segment_bytes || last_offset - active.base > i64::from(i32::MAX))
+    }
+
+    /// Starts a new segment at the end.
+    pub fn roll(&mut self) -> io::Result<()> {
+        let active = self.segments.last_mut().expect("a log has a segment");
+        if active.size() == 0 {
+            return Ok(());
+        }
+        let synced = active.file.sync();
+        self.guard(synced)?;
+        let opened = Segment::open(self.disk.as_ref(), &self.folder, self.end, self.config.index_interval_bytes);
+        let segment = self.guard(opened)?;
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// The base offset of the segment that is appended to.
+    pub fn active_base(&self) -> i64 {
+        self.segments.last().expect("a log has a segment").base
+    }
+
+    /// Removes the segments in front of the active one: whoever calls has written what is still needed of them behind.
+    pub fn remove_inactive(&mut self) -> io::Result<()> {
+        while self.segments.len() > 1 {
+            let removed = self.disk.remove(&self.folder, &file_name(self.segments[0].base));
+            self.guard(removed)?;
+            self.segments.remove(0);
+        }
+        self.read_hint = None;
+        Ok(())
+    }
+
+    /// Whole batches from the one that holds `offset` on: at least one, more only up to `max_bytes` in all.
+    pub fn read(&mut self, offset: i64, max_bytes: usize) -> io::Result<Vec<Bytes>> {
+        let mut batches = Vec::new();
+        if offset >= self.end {
+            return Ok(batches);
+        }
+        let first = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
+        let mut taken = 0;
+        for index in first..self.segments.len() {
+            let segment = &self.segments[index];
+            let hint =
+                self.read_hint.filter(|(at, base, _)| *at == offset && *base == segment.base).map(|(_, _, position)| position);
+            let position = segment.read_from(offset, hint, max_bytes, &mut batches, &mut taken)?;
+            let (base, at_end) = (segment.base, position >= segment.size());
+            if let Some(last) = batches.last() {
+                let next = last_offset_of(last) + 1;
+                self.read_hint = Some((next, base, position));
+            }
+            if !at_end || taken >= max_bytes {
+                break;
+            }
+        }
+        Ok(batches)
+    }
+
+    /// The first record with this timestamp or a later one: its offset and timestamp.
+    pub fn find_timestamp(&self, timestamp: i64) -> io::Result<Option<(i64, i64)>> {
+        for segment in &self.segments {
+            if segment.max_timestamp >= timestamp
+                && let Some(found) = segment.find_timestamp(timestamp)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes everything durable.
+    pub fn sync(&mut self) -> io::Result<()> {
+        let synced = self.segments.last_mut().expect("a log has a segment").file.sync();
+        self.guard(synced)
+    }
+}
+
+/// The last offset of a run of whole batches.
+fn last_offset_of(run: &Bytes) -> i64 {
+    crate::record::batches(run).filter_map(Result::ok).last().map_or(-1, |batch| batch.last_offset())
+}

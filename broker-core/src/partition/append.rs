@@ -1,0 +1,127 @@
+//! May a batch be appended, and what it is stamped with.
+
+use bytes::BytesMut;
+
+use super::PartitionConfig;
+use crate::error::{Error, ErrorCode};
+use crate::id::TopicPartition;
+use crate::record::batch::peek_size;
+use crate::record::builder::set_crc;
+use crate::record::{CODEC_BITS, CONTROL_BIT, LOG_APPEND_TIME_BIT, Records, TRANSACTIONAL_BIT, at, header};
+
+/// What the check found out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checked {
+    pub count: i32,
+    pub max_timestamp: i64,
+}
+
+/// Why a batch is refused.
+#[derive(Debug)]
+pub(super) struct Refusal(ErrorCode, String);
+
+impl Refusal {
+    pub fn on(self, partition: &TopicPartition) -> Error {
+        Error::new(self.0, format!("{partition}: {}", self.1))
+    }
+}
+
+fn refuse<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal(code, text.into()))
+}
+
+/// Exactly one sound v2 batch within the topic's limits. Any bad record refuses the whole batch.
+pub(super) fn check(batch: &[u8], config: &PartitionConfig, now: i64) -> Result<Checked, Refusal> {
+    let size = match peek_size(batch) {
+        Ok(size) => size,
+        Err(error) => return refuse(ErrorCode::CorruptMessage, format!("not a record batch: {error}")),
+    };
+    if batch.len() < size {
+        return refuse(ErrorCode::CorruptMessage, format!("the batch has {} of its {size} bytes", batch.len()));
+    }
+    if batch.len() > size {
+        return refuse(ErrorCode::InvalidRecord, "more than one batch in one produce");
+    }
+    if size > config.max_message_bytes {
+        let limit = config.max_message_bytes;
+        return refuse(ErrorCode::MessageTooLarge, format!("a batch of {size} bytes is over max.message.bytes ({limit})"));
+    }
+    if size as u64 > config.log.segment_bytes {
+        let limit = config.log.segment_bytes;
+        return refuse(ErrorCode::RecordListTooLarge, format!("a batch of {size} bytes is over segment.bytes ({limit})"));
+    }
+    let (found, computed) = (header::i32(batch, at::CRC) as u32, crc32c::crc32c(&batch[at::ATTRIBUTES..]));
+    if found != computed {
+        return refuse(ErrorCode::CorruptMessage, format!("the batch's checksum is {found:08x}, its bytes give {computed:08x}"));
+    }
+    check_attributes(batch)?;
+    let count = check_records(batch)?;
+    let max_timestamp = header::i64(batch, at::MAX_TIMESTAMP);
+    if !config.log_append_time && max_timestamp.saturating_sub(now) > config.timestamp_after_max_ms {
+        let limit = config.timestamp_after_max_ms;
+        let text = format!("timestamp {max_timestamp} is more than message.timestamp.after.max.ms ({limit}) after now ({now})");
+        return refuse(ErrorCode::InvalidTimestamp, text);
+    }
+    Ok(Checked { count, max_timestamp })
+}
+
+fn check_attributes(batch: &[u8]) -> Result<(), Refusal> {
+    let attributes = header::i16(batch, at::ATTRIBUTES);
+    if attributes & CODEC_BITS != 0 {
+        let codec = attributes & CODEC_BITS;
+        return refuse(
+            ErrorCode::UnsupportedCompressionType,
+            format!("compression codec {codec} is not built; send uncompressed"),
+        );
+    }
+    if attributes & CONTROL_BIT != 0 {
+        return refuse(ErrorCode::InvalidRecord, "clients may not write control batches");
+    }
+    if attributes & LOG_APPEND_TIME_BIT != 0 {
+        return refuse(ErrorCode::InvalidTimestamp, "only the broker sets LogAppendTime");
+    }
+    if attributes & TRANSACTIONAL_BIT != 0 || header::i64(batch, at::PRODUCER_ID) >= 0 {
+        return refuse(
+            ErrorCode::InvalidRecord,
+            "idempotent and transactional producers are not built; send without a producer id",
+        );
+    }
+    Ok(())
+}
+
+fn check_records(batch: &[u8]) -> Result<i32, Refusal> {
+    let (count, last_delta) = (header::i32(batch, at::COUNT), header::i32(batch, at::LAST_OFFSET_DELTA));
+    if count <= 0 || i64::from(last_delta) + 1 != i64::from(count) {
+        let text = format!("the batch holds {count} records, but its last offset delta is {last_delta}");
+        return refuse(ErrorCode::InvalidRecord, text);
+    }
+    let base = header::i64(batch, at::BASE_OFFSET);
+    let mut records = Records::over(batch);
+    let mut index = 0;
+    for record in &mut records {
+        match record {
+            Ok(record) if record.offset == base.wrapping_add(index) => index += 1,
+            Ok(record) => {
+                let delta = record.offset.wrapping_sub(base);
+                return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch has offset delta {delta}"));
+            }
+            Err(error) => return refuse(ErrorCode::InvalidRecord, error.to_string()),
+        }
+    }
+    if !records.is_exhausted() {
+        return refuse(ErrorCode::InvalidRecord, format!("bytes are left over behind the batch's {count} records"));
+    }
+    Ok(count)
+}
+
+/// Writes the offset and the leader's epoch (outside the checksum), and with LogAppendTime the broker's time (inside it).
+pub(super) fn stamp(batch: &mut BytesMut, base_offset: i64, append_time: Option<i64>) {
+    batch[at::BASE_OFFSET..at::BASE_OFFSET + 8].copy_from_slice(&base_offset.to_be_bytes());
+    batch[at::LEADER_EPOCH..at::LEADER_EPOCH + 4].copy_from_slice(&0i32.to_be_bytes());
+    if let Some(now) = append_time {
+        let attributes = header::i16(batch, at::ATTRIBUTES) | LOG_APPEND_TIME_BIT;
+        batch[at::ATTRIBUTES..at::ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
+        batch[at::MAX_TIMESTAMP..at::MAX_TIMESTAMP + 8].copy_from_slice(&now.to_be_bytes());
+        set_crc(batch);
+    }
+}

@@ -1,0 +1,182 @@
+//! One partition: its log behind one short lock, validation in front of it, readers woken behind it.
+
+mod append;
+mod signal;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+
+pub use signal::{DataSignal, WatchGuard};
+
+use crate::error::{Error, ErrorCode};
+use crate::id::TopicPartition;
+use crate::log::{Log, LogConfig};
+use crate::storage::Disk;
+use crate::time::Clock;
+
+/// What a produced batch was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Produced {
+    /// Its first record's offset.
+    pub base_offset: i64,
+    /// The broker's timestamp, where the topic says `LogAppendTime`.
+    pub log_append_time: Option<i64>,
+}
+
+/// What a fetch found.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Runs of whole batches, in order. The first batch holds the offset asked for, and may start before it.
+    pub batches: Vec<Bytes>,
+    /// Behind the last offset that may be read.
+    pub high_watermark: i64,
+    /// The first offset.
+    pub log_start: i64,
+}
+
+/// A partition's settings.
+#[derive(Debug, Clone)]
+pub(crate) struct PartitionConfig {
+    pub log: LogConfig,
+    pub max_message_bytes: usize,
+    pub log_append_time: bool,
+    pub timestamp_after_max_ms: i64,
+}
+
+/// A partition of the broker. Cheap to clone; a client keeps it.
+#[derive(Clone)]
+pub struct PartitionHandle(Arc<Partition>);
+
+struct Partition {
+    id: TopicPartition,
+    config: PartitionConfig,
+    clock: Arc<dyn Clock>,
+    log: Mutex<Log>,
+    start: AtomicI64,
+    end: AtomicI64,
+    deleted: AtomicBool,
+    watchers: signal::Watchers,
+}
+
+impl PartitionHandle {
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        id: TopicPartition,
+        config: PartitionConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let log = Log::open(disk, id.to_string(), config.log.clone()).map_err(|error| storage(&id, "cannot be opened", error))?;
+        let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
+        let (deleted, watchers) = (AtomicBool::new(false), signal::Watchers::default());
+        Ok(Self(Arc::new(Partition { id, config, clock, log: Mutex::new(log), start, end, deleted, watchers })))
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_there(&self) -> Result<(), Error> {
+        if self.0.deleted.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("{} was deleted", self.0.id)));
+        }
+        Ok(())
+    }
+
+    /// Which partition it is.
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.0.id
+    }
+
+    /// The first offset.
+    pub fn log_start(&self) -> i64 {
+        self.0.start.load(Ordering::Acquire)
+    }
+
+    /// Behind the last offset that may be read.
+    pub fn end_offset(&self) -> i64 {
+        self.0.end.load(Ordering::Acquire)
+    }
+
+    /// Appends exactly one batch: checks it, gives it its offsets, writes it, wakes readers. Nothing is appended on an error.
+    /// Acknowledged data survives the end of the process, not of the machine.
+    pub fn produce(&self, mut batch: BytesMut) -> Result<Produced, Error> {
+        self.check_there()?;
+        let now = self.0.clock.wall_ms();
+        let checked = append::check(&batch, &self.0.config, now).map_err(|refusal| refusal.on(&self.0.id))?;
+        let mut log = self.log();
+        let base_offset = log.end();
+        append::stamp(&mut batch, base_offset, self.0.config.log_append_time.then_some(now));
+        let max_timestamp = if self.0.config.log_append_time { now } else { checked.max_timestamp };
+        let last_offset = base_offset + i64::from(checked.count) - 1;
+        log.append(batch.freeze(), last_offset, max_timestamp).map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+        self.0.end.store(log.end(), Ordering::Release);
+        drop(log);
+        self.0.watchers.notify();
+        Ok(Produced { base_offset, log_append_time: self.0.config.log_append_time.then_some(now) })
+    }
+
+    /// Whole batches from the one that holds `offset` on; empty at the end. At least one batch whatever `max_bytes` says.
+    pub fn fetch(&self, offset: i64, max_bytes: usize) -> Result<Fetched, Error> {
+        self.check_there()?;
+        let (log_start, high_watermark) = (self.log_start(), self.end_offset());
+        if offset < log_start || offset > high_watermark {
+            let text = format!("{}: offset {offset} is outside the log, which holds {log_start} to {high_watermark}", self.0.id);
+            return Err(Error::new(ErrorCode::OffsetOutOfRange, text));
+        }
+        if offset == high_watermark {
+            return Ok(Fetched { batches: Vec::new(), high_watermark, log_start });
+        }
+        let batches = self.log().read(offset, max_bytes).map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        Ok(Fetched { batches, high_watermark, log_start })
+    }
+
+    /// The first record with this timestamp (milliseconds since 1970) or a later one: its offset and timestamp.
+    pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(i64, i64)>, Error> {
+        self.check_there()?;
+        self.log().find_timestamp(timestamp).map_err(|error| storage(&self.0.id, "cannot be read", error))
+    }
+
+    /// Calls `signal` on every append, and when the partition is deleted, until the guard is dropped.
+    pub fn watch(&self, signal: &Arc<DataSignal>) -> WatchGuard {
+        self.0.watchers.add(signal)
+    }
+
+    /// Makes everything durable.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.log().sync().map_err(|error| storage(&self.0.id, "cannot be synced", error))
+    }
+
+    pub(crate) fn delete(&self) {
+        self.0.deleted.store(true, Ordering::Release);
+        self.0.watchers.notify();
+    }
+
+    /// Whether this many bytes more start a new segment.
+    pub(crate) fn needs_roll(&self, bytes: u64) -> bool {
+        let log = self.log();
+        log.needs_roll(bytes, log.end())
+    }
+
+    /// Starts a new segment, fills it by `write`, then removes all segments before it.
+    pub(crate) fn rewrite(&self, write: impl FnOnce(&Self) -> Result<(), Error>) -> Result<(), Error> {
+        self.log().roll().map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+        write(self)?;
+        let mut log = self.log();
+        let removed = log.sync().and_then(|()| log.remove_inactive());
+        self.0.start.store(log.start(), Ordering::Release);
+        removed.map_err(|error| storage(&self.0.id, "takes no writes", error))
+    }
+}
+
+fn storage(id: &TopicPartition, what: &str, error: std::io::Error) -> Error {
+    Error::with_source(ErrorCode::KafkaStorageError, format!("{id} {what}"), error)
+}
+
+impl fmt::Debug for PartitionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartitionHandle").field("id", &self.0.id).field("end", &self.end_offset()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::Notify;
+
+/// Told when a partition has news. Keeps one permit, so news between a look and a wait are not lost.
+#[derive(Debug, Default)]
+pub struct DataSignal(Notify);
+
+impl DataSignal {
+    /// A signal that was not given.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Gives it.
+    pub fn notify(&self) {
+        self.0.notify_one();
+    }
+
+    /// Completes when it was given since the last time; cancel-safe. For one waiter.
+    pub async fn notified(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// Who is told; a lock of its own, taken only when there is somebody.
+#[derive(Debug, Default)]
+pub(super) struct Watchers(Arc<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    count: AtomicUsize,
+    signals: Mutex<Vec<Weak<DataSignal>>>,
+}
+
+impl Watchers {
+    pub fn add(&self, signal: &Arc<DataSignal>) -> WatchGuard {
+        let mut signals = self.0.signals.lock().unwrap_or_else(PoisonError::into_inner);
+        signals.push(Arc::downgrade(signal));
+        self.0.count.store(signals.len(), Ordering::Release);
+        WatchGuard { list: self.0.clone(), signal: Arc::downgrade(signal) }
+    }
+
+    pub fn notify(&self) {
+        if self.0.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let signals = self.0.signals.lock().unwrap_or_else(PoisonError::into_inner);
+        signals.iter().filter_map(Weak::upgrade).for_each(|signal| signal.notify());
+    }
+}
+
+/// Ends the watching when it is dropped.
+#[derive(Debug)]
+pub struct WatchGuard {
+    list: Arc<List>,
+    signal: Weak<DataSignal>,
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        let mut signals = self.list.signals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = signals.iter().position(|signal| signal.ptr_eq(&self.signal)) {
+            signals.remove(index);
+        }
+        self.list.count.store(signals.len(), Ordering::Release);
+    }
+}

@@ -1,0 +1,206 @@
+use bytes::Bytes;
+
+use super::iter::Records;
+use super::{CODEC_BITS, CONTROL_BIT, HEADER_BYTES, LENGTH_END, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT, at, header};
+
+/// One v2 batch: a view of its bytes. Reading it copies and allocates nothing.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    bytes: Bytes,
+}
+
+/// Why bytes are no batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// Fewer bytes than the header or the length says.
+    #[error("incomplete: {have} bytes of {need}")]
+    Incomplete {
+        /// Bytes there.
+        have: usize,
+        /// Bytes needed.
+        need: usize,
+    },
+    /// The length is below the smallest batch's.
+    #[error("its length {0} is below that of an empty batch (49)")]
+    Length(i32),
+    /// Another format than v2.
+    #[error("its format (magic) is {0}, not 2")]
+    Magic(u8),
+    /// The checksum does not fit the bytes.
+    #[error("its checksum is {found:08x}, its bytes give {computed:08x}")]
+    Crc {
+        /// In the header.
+        found: u32,
+        /// Of the bytes.
+        computed: u32,
+    },
+    /// A record's bytes are damaged, or their number is not the header's.
+    #[error("record {0} of the batch is damaged")]
+    Record(i32),
+}
+
+impl Batch {
+    /// The batch at the front of `bytes`, its header checked; its records are not looked at.
+    pub fn parse(bytes: &Bytes) -> Result<Self, BatchError> {
+        let size = peek_size(bytes)?;
+        if bytes.len() < size {
+            return Err(BatchError::Incomplete { have: bytes.len(), need: size });
+        }
+        Ok(Self { bytes: bytes.slice(..size) })
+    }
+
+    fn i64(&self, from: usize) -> i64 {
+        header::i64(&self.bytes, from)
+    }
+
+    fn i32(&self, from: usize) -> i32 {
+        header::i32(&self.bytes, from)
+    }
+
+    fn i16(&self, from: usize) -> i16 {
+        header::i16(&self.bytes, from)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Its size in bytes, header included.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The first record's offset.
+    pub fn base_offset(&self) -> i64 {
+        self.i64(at::BASE_OFFSET)
+    }
+
+    /// The last offset, kept even when its record is gone.
+    pub fn last_offset(&self) -> i64 {
+        self.base_offset().saturating_add(i64::from(self.last_offset_delta()))
+    }
+
+    /// The last offset's distance from the first.
+    pub fn last_offset_delta(&self) -> i32 {
+        self.i32(at::LAST_OFFSET_DELTA)
+    }
+
+    /// The epoch of the leader that appended it.
+    pub fn leader_epoch(&self) -> i32 {
+        self.i32(at::LEADER_EPOCH)
+    }
+
+    /// The attribute bits.
+    pub fn attributes(&self) -> i16 {
+        self.i16(at::ATTRIBUTES)
+    }
+
+    /// The compression codec's number; 0 is none.
+    pub fn codec(&self) -> i16 {
+        self.attributes() & CODEC_BITS
+    }
+
+    /// Whether the broker's clock stamped it.
+    pub fn is_log_append_time(&self) -> bool {
+        self.attributes() & LOG_APPEND_TIME_BIT != 0
+    }
+
+    /// Whether it belongs to a transaction.
+    pub fn is_transactional(&self) -> bool {
+        self.attributes() & TRANSACTIONAL_BIT != 0
+    }
+
+    /// Whether it holds control records, which no consumer is shown.
+    pub fn is_control(&self) -> bool {
+        self.attributes() & CONTROL_BIT != 0
+    }
+
+    /// The first record's timestamp, in milliseconds since 1970.
+    pub fn base_timestamp(&self) -> i64 {
+        self.i64(at::BASE_TIMESTAMP)
+    }
+
+    /// The largest timestamp of its records.
+    pub fn max_timestamp(&self) -> i64 {
+        self.i64(at::MAX_TIMESTAMP)
+    }
+
+    /// The idempotent producer's id; -1 for none.
+    pub fn producer_id(&self) -> i64 {
+        self.i64(at::PRODUCER_ID)
+    }
+
+    /// The producer's epoch; -1 for none.
+    pub fn producer_epoch(&self) -> i16 {
+        self.i16(at::PRODUCER_EPOCH)
+    }
+
+    /// The first record's sequence number; -1 for none.
+    pub fn base_sequence(&self) -> i32 {
+        self.i32(at::BASE_SEQUENCE)
+    }
+
+    /// How many records it says it holds.
+    pub fn count(&self) -> i32 {
+        self.i32(at::COUNT)
+    }
+
+    /// The checksum in the header.
+    pub fn crc(&self) -> u32 {
+        self.i32(at::CRC) as u32
+    }
+
+    /// Whether the checksum fits the bytes.
+    pub fn verify_crc(&self) -> Result<(), BatchError> {
+        let (found, computed) = (self.crc(), crc32c::crc32c(&self.bytes[at::ATTRIBUTES..]));
+        if found == computed { Ok(()) } else { Err(BatchError::Crc { found, computed }) }
+    }
+
+    /// Its records, read as they are asked for. Compressed batches are not read here.
+    pub fn records(&self) -> Records<'_> {
+        Records::new(self)
+    }
+}
+
+/// The size of the batch at the front, from its first bytes.
+pub(crate) fn peek_size(bytes: &[u8]) -> Result<usize, BatchError> {
+    if bytes.len() < HEADER_BYTES {
+        return Err(BatchError::Incomplete { have: bytes.len(), need: HEADER_BYTES });
+    }
+    let length = i32::from_be_bytes(bytes[at::LENGTH..LENGTH_END].try_into().expect("four bytes"));
+    if length < (HEADER_BYTES - LENGTH_END) as i32 {
+        return Err(BatchError::Length(length));
+    }
+    match bytes[at::MAGIC] {
+        2 => Ok(LENGTH_END + length as usize),
+        other => Err(BatchError::Magic(other)),
+    }
+}
+
+/// The batches of a run of bytes, one behind the other. Ends behind the first error.
+#[derive(Debug, Clone)]
+pub struct Batches {
+    rest: Bytes,
+}
+
+/// Walks a run of whole batches.
+pub fn batches(bytes: &Bytes) -> Batches {
+    Batches { rest: bytes.clone() }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let batch = Batch::parse(&self.rest);
+        self.rest = match &batch {
+            Ok(batch) => self.rest.slice(batch.size()..),
+            Err(_) => Bytes::new(),
+        };
+        Some(batch)
+    }
+}

@@ -1,0 +1,276 @@
+use std::ops::Range;
+
+use super::batch::{Batch, BatchError};
+use super::{LOG_APPEND_TIME_BIT, at, header, varint};
+
+/// The records of a batch, decoded one by one as they are asked for. Ends behind the first damaged one.
+#[derive(Debug, Clone)]
+pub struct Records<'b> {
+    bytes: &'b [u8],
+    at: usize,
+    index: i32,
+    count: i32,
+    base_offset: i64,
+    base_timestamp: i64,
+    append_timestamp: Option<i64>,
+}
+
+/// One record, borrowed from its batch. Ranges are places in the batch's bytes, so that a client can slice them.
+#[derive(Debug, Clone)]
+pub struct RecordView<'b> {
+    bytes: &'b [u8],
+    /// Its offset.
+    pub offset: i64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    headers: Range<usize>,
+    header_count: i64,
+}
+
+impl<'b> Records<'b> {
+    pub(super) fn new(batch: &'b Batch) -> Self {
+        Self::over(batch.bytes())
+    }
+
+    /// The records of one whole batch's bytes.
+    pub(crate) fn over(bytes: &'b [u8]) -> Self {
+        let append_time = header::i16(bytes, at::ATTRIBUTES) & LOG_APPEND_TIME_BIT != 0;
+        Self {
+            bytes,
+            at: at::RECORDS,
+            index: 0,
+            count: header::i32(bytes, at::COUNT),
+            base_offset: header::i64(bytes, at::BASE_OFFSET),
+            base_timestamp: header::i64(bytes, at::BASE_TIMESTAMP),
+            append_timestamp: append_time.then(|| header::i64(bytes, at::MAX_TIMESTAMP)),
+        }
+    }
+
+    /// Where the next record starts in the batch's bytes: with [`resume`](Self::resume), iteration can go on later.
+    pub fn position(&self) -> (usize, i32) {
+        (self.at, self.index)
+    }
+
+    /// Goes on at a place that [`position`](Self::position) gave for the same batch.
+    pub fn resume(mut self, position: (usize, i32)) -> Self {
+        (self.at, self.index) = position;
+        self
+    }
+
+    /// Whether, all records taken, no byte is left over.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    fn decode(&mut self) -> Option<RecordView<'b>> {
+        let bytes = self.bytes;
+        let mut at = self.at;
+        let length = usize::try_from(varint::get(bytes, &mut at)?).ok()?;
+        let end = at.checked_add(length).filter(|end| *end <= bytes.len())?;
+        let bytes = &bytes[..end];
+        // The record's attributes: unused so far.
+        at += 1;
+        let timestamp_delta = varint::get(bytes, &mut at)?;
+        let offset_delta = varint::get(bytes, &mut at)?;
+        let key = field(bytes, &mut at)?;
+        let value = field(bytes, &mut at)?;
+        let headers_at = at;
+        let header_count = varint::get(bytes, &mut at)?;
+        if header_count < 0 || at > end {
+            return None;
+        }
+        self.at = end;
+        Some(RecordView {
+            bytes: self.bytes,
+            offset: self.base_offset.wrapping_add(offset_delta),
+            timestamp: self.append_timestamp.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta)),
+            key,
+            value,
+            headers: headers_at..end,
+            header_count,
+        })
+    }
+}
+
+impl<'b> Iterator for Records<'b> {
+    type Item = Result<RecordView<'b>, BatchError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.index >= self.count {
+            return None;
+        }
+        let index = self.index;
+        match self.decode() {
+            Some(record) => {
+                self.index += 1;
+                Some(Ok(record))
+            }
+            None => {
+                self.index = self.count;
+                Some(Err(BatchError::Record(index)))
+            }
+        }
+    }
+}
+
+/// A length and that many bytes: outer `None` is damage, inner `None` is null.
+#[inline]
+fn field(bytes: &[u8], at: &mut usize) -> Option<Option<Range<usize>>> {
+    let length = varint::get(bytes, at)?;
+    if length < 0 {
+        return Some(None);
+    }
+    let end = at.checked_add(usize::try_from(length).ok()?).filter(|end| *end <= bytes.len())?;
+    let range = *at..end;
+    *at = end;
+    Some(Some(range))
+}
+
+impl<'b> RecordView<'b> {
+    /// The key; `None` is null.
+    pub fn key(&self) -> Option<&'b [u8]> {
+        self.key.clone().map(|range| &self.bytes[range])
+    }
+
+    /// The value; `None` is null.
+    pub fn value(&self) -> Option<&'b [u8]> {
+        self.value.clone().map(|range| &self.bytes[range])
+    }
+
+    /// Where the key lies in the batch's bytes.
+    pub fn key_range(&self) -> Option<Range<usize>> {
+        self.key.clone()
+    }
+
+    /// Where the value lies in the batch's bytes.
+    pub fn value_range(&self) -> Option<Range<usize>> {
+        self.value.clone()
+    }
+
+    /// Where the headers lie in the batch's bytes, their count first.
+    pub fn headers_range(&self) -> Range<usize> {
+        self.headers.clone()
+    }
+
+    /// How many headers there are, as the record says.
+    pub fn header_count(&self) -> i64 {
+        self.header_count
+    }
+
+    /// The headers in order, duplicates included; ends early at damaged bytes.
+    pub fn headers(&self) -> impl Iterator<Item = HeaderView<'b>> + use<'b> {
+        let (bytes, mut at) = (&self.bytes[..self.headers.end], self.headers.start);
+        let count = varint::get(bytes, &mut at).unwrap_or(0);
+        (0..count).map_while(move |_| {
+            let name = field(bytes, &mut at)??;
+            let value = field(bytes, &mut at)?;
+            Some(HeaderView { name: &bytes[name], value: value.map(|range| &bytes[range]) })
+        })
+    }
+}
+
+/// One header, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderView<'b> {
+    /// Its name, mostly UTF-8.
+    pub name: &'b [u8],
+    /// Its value; `None` is null.
+    pub value: Option<&'b [u8]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::super::{BatchBuilder, batches};
+    use super::*;
+
+    fn unhex(text: &str) -> Bytes {
+        let text: String = text.split_whitespace().collect();
+        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex")).collect()
+    }
+
+    const GOLDEN_A: &str = "0000000000000000 0000003a 00000000 02 e99b8dd8 0000 00000000 0000018bcfe56800 0000018bcfe56800 ffffffffffffffff ffff ffffffff 00000001 10000000026b027600";
+    const GOLDEN_B: &str = "0000000000000000 00000049 00000000 02 bb3bed3a 0010 00000001 0000018bcfe56800 0000018bcfe56805 00000000000003e8 0003 00000000 00000002 1e000000010a68656c6c6f0202680231 0e000a02026b0100";
+    const GOLDEN_C: &str = "0000000000000007 00000042 00000002 02 8a773c25 0030 00000000 0000018bcfe56800 0000018bcfe56800 00000000000003e8 0003 ffffffff 00000001 20000000080000 00010c00000000000500";
+
+    #[test]
+    fn golden_a_is_written_and_read() {
+        let mut builder = BatchBuilder::new();
+        builder.append(1_700_000_000_000, Some(b"k"), Some(b"v"), &[]);
+        let mut built = builder.build();
+        // A producer sends epoch -1; the golden bytes are as a leader of epoch 0 stored them.
+        built[at::LEADER_EPOCH..at::LEADER_EPOCH + 4].copy_from_slice(&[0; 4]);
+        assert_eq!(built.freeze(), unhex(GOLDEN_A));
+    }
+
+    #[test]
+    fn golden_b_and_c_are_read() {
+        let b = Batch::parse(&unhex(GOLDEN_B)).expect("a batch");
+        b.verify_crc().expect("sound");
+        assert_eq!(
+            (b.size(), b.producer_id(), b.producer_epoch(), b.base_sequence(), b.is_transactional()),
+            (85, 1000, 3, 0, true)
+        );
+        let records: Vec<_> = b.records().map(|record| record.expect("sound")).collect();
+        assert_eq!((records[0].key(), records[0].value()), (None, Some(&b"hello"[..])));
+        assert_eq!(records[0].headers().collect::<Vec<_>>(), [HeaderView { name: b"h", value: Some(b"1") }]);
+        assert_eq!((records[1].key(), records[1].value(), records[1].timestamp), (Some(&b"k"[..]), None, 1_700_000_000_005));
+        let c = Batch::parse(&unhex(GOLDEN_C)).expect("a batch");
+        c.verify_crc().expect("sound");
+        assert_eq!((c.size(), c.base_offset(), c.leader_epoch(), c.is_control()), (78, 7, 2, true));
+    }
+
+    type Parts = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
+
+    fn parts() -> impl Strategy<Value = Vec<Parts>> {
+        let bytes = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
+        let header = ("[a-z]{0,8}", bytes());
+        let record = (0i64..2_000_000_000_000, bytes(), bytes(), proptest::collection::vec(header, 0..4));
+        proptest::collection::vec(record, 1..30)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_appended_is_read(records in parts()) {
+            let mut builder = BatchBuilder::new();
+            for (timestamp, key, value, headers) in &records {
+                let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+                builder.append(*timestamp, key.as_deref(), value.as_deref(), &headers);
+            }
+            let batch = Batch::parse(&builder.build().freeze()).expect("a batch");
+            prop_assert!(batch.verify_crc().is_ok());
+            prop_assert_eq!(batch.max_timestamp(), records.iter().map(|record| record.0).max().unwrap_or(0));
+            let read: Vec<_> = batch.records().map(|record| record.expect("sound")).collect();
+            prop_assert_eq!(read.len(), records.len());
+            for (index, (read, (timestamp, key, value, headers))) in read.iter().zip(&records).enumerate() {
+                prop_assert_eq!(read.offset, index as i64);
+                prop_assert_eq!(read.timestamp, *timestamp);
+                prop_assert_eq!(read.key(), key.as_deref());
+                prop_assert_eq!(read.value(), value.as_deref());
+                let got: Vec<_> = read.headers().map(|header| (header.name.to_vec(), header.value.map(<[u8]>::to_vec))).collect();
+                let put: Vec<_> = headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone())).collect();
+                prop_assert_eq!(got, put);
+            }
+        }
+
+        #[test]
+        fn damaged_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), sound in any::<bool>()) {
+            if sound && bytes.len() >= 61 {
+                bytes[16] = 2;
+                let length = (bytes.len() - 12) as i32;
+                bytes[8..12].copy_from_slice(&length.to_be_bytes());
+            }
+            for batch in batches(&Bytes::from(bytes)).flatten() {
+                let _ = batch.verify_crc();
+                for record in batch.records().flatten() {
+                    let _ = (record.key(), record.value(), record.headers().count());
+                }
+            }
+        }
+    }
+}

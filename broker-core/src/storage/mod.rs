@@ -1,0 +1,47 @@
+//! The seam to the disk: files, not logs, so that crash recovery is the same code in memory and on disk.
+
+mod file;
+mod memory;
+
+#[cfg(test)]
+mod contract;
+
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+
+pub use file::FileDisk;
+pub use memory::MemoryDisk;
+
+/// A folder of folders of files. Names are `folder/file` with plain names.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// In words, for messages.
+    fn describe(&self) -> String;
+    /// The folders, by name.
+    fn folders(&self) -> io::Result<Vec<String>>;
+    /// The files of a folder, by name; none if it is not there.
+    fn files(&self, folder: &str) -> io::Result<Vec<String>>;
+    /// Opens a file for appending and reading; makes it and its folder if they are not there.
+    fn open(&self, folder: &str, file: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Removes a file; fine if it is not there.
+    fn remove(&self, folder: &str, file: &str) -> io::Result<()>;
+    /// Renames a file within its folder, over another if that is there, and makes the change durable.
+    fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a folder and its files; fine if it is not there.
+    fn remove_folder(&self, folder: &str) -> io::Result<()>;
+}
+
+/// One open file: appended at its end, read anywhere.
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    /// Appends all of it. After an error the file's end is unknown: whoever owns the log stops writing.
+    fn append(&mut self, bytes: Bytes) -> io::Result<()>;
+    /// Up to `length` bytes from `position`: fewer at the end, or where memory holds them in pieces; empty only at the end.
+    fn read(&self, position: u64, length: usize) -> io::Result<Bytes>;
+    /// Its size in bytes.
+    fn size(&self) -> u64;
+    /// Cuts it to this size.
+    fn truncate(&mut self, size: u64) -> io::Result<()>;
+    /// Makes what was appended durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
