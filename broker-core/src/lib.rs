@@ -1,16 +1,25 @@
 //! An embedded Kafka broker: v2 record batches in segmented logs, in files or in memory, and the classic group coordinator.
+//!
+//! [`Broker::open`] keeps its data in a folder laid out as Kafka's; [`Broker::in_memory`] leaves nothing behind; the same code
+//! runs both. What `produce` has acknowledged is there after the process was killed; against a power cut it is as safe as the
+//! page cache. What it does not do yet: replication, transactions, compression, retention, compaction, a port to connect to.
 
 pub mod assignor;
+mod broker;
 mod config;
+mod coordinator;
 mod error;
 mod id;
 mod log;
 mod partition;
 pub mod record;
+mod runtime;
 pub mod storage;
 mod time;
 
+pub use broker::{Broker, BrokerBuilder, NewTopic, TopicDescription};
 pub use config::BrokerConfig;
+pub use coordinator::group::{CommittedOffset, GroupDescription, GroupState, JoinGroup, JoinGroupReply, OffsetCommit, SyncGroup};
 pub use error::{Error, ErrorCode};
 pub use id::TopicPartition;
 pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, WatchGuard};

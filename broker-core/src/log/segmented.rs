@@ -72,11 +72,6 @@ impl Log {
         self.end
     }
 
-    /// Why nothing more is written, if that is so.
-    pub fn poisoned(&self) -> Option<&str> {
-        self.poisoned.as_deref()
-    }
-
     fn guard<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| {
             self.poisoned = Some(error.to_string());
@@ -100,8 +95,7 @@ impl Log {
         Ok(())
     }
 
-    /// Whether a batch of this size starts a new segment.
-    pub fn needs_roll(&self, bytes: u64, last_offset: i64) -> bool {
+    fn needs_roll(&self, bytes: u64, last_offset: i64) -> bool {
         let active = self.segments.last().expect("a log has a segment");
         active.size() > 0
             && (active.size() + bytes > self.config.segment_bytes || last_offset - active.base > i64::from(i32::MAX))
@@ -121,14 +115,9 @@ impl Log {
         Ok(())
     }
 
-    /// The base offset of the segment that is appended to.
-    pub fn active_base(&self) -> i64 {
-        self.segments.last().expect("a log has a segment").base
-    }
-
-    /// Removes the segments in front of the active one: whoever calls has written what is still needed of them behind.
-    pub fn remove_inactive(&mut self) -> io::Result<()> {
-        while self.segments.len() > 1 {
+    /// Removes the segments that end at or before `base`: whoever calls has written what is still needed of them behind it.
+    pub fn remove_before(&mut self, base: i64) -> io::Result<()> {
+        while self.segments.len() > 1 && self.segments[1].base <= base {
             let removed = self.disk.remove(&self.folder, &file_name(self.segments[0].base));
             self.guard(removed)?;
             self.segments.remove(0);

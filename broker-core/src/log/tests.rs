@@ -137,5 +137,4 @@ fn a_failed_write_refuses_later_ones_and_reads_go_on() {
     let error = log.append(batch(2, 1), 2, 20).expect_err("poisoned").to_string();
     assert!(error.contains("injected fault"), "{error}");
     assert_eq!(offsets(&log.read(0, 1000).expect("read")), [0, 1]);
-    assert!(log.poisoned().is_some());
 }

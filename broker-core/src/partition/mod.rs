@@ -154,18 +154,17 @@ impl PartitionHandle {
         self.0.watchers.notify();
     }
 
-    /// Whether this many bytes more start a new segment.
-    pub(crate) fn needs_roll(&self, bytes: u64) -> bool {
-        let log = self.log();
-        log.needs_roll(bytes, log.end())
-    }
-
-    /// Starts a new segment, fills it by `write`, then removes all segments before it.
+    /// Starts a new segment, fills it by `write`, makes it durable, then removes all segments before it. A crash in between
+    /// leaves both: read in order, they give the same.
     pub(crate) fn rewrite(&self, write: impl FnOnce(&Self) -> Result<(), Error>) -> Result<(), Error> {
-        self.log().roll().map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+        let base = {
+            let mut log = self.log();
+            log.roll().map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+            log.end()
+        };
         write(self)?;
         let mut log = self.log();
-        let removed = log.sync().and_then(|()| log.remove_inactive());
+        let removed = log.sync().and_then(|()| log.remove_before(base));
         self.0.start.store(log.start(), Ordering::Release);
         removed.map_err(|error| storage(&self.0.id, "takes no writes", error))
     }

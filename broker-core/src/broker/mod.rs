@@ -1,0 +1,123 @@
+//! The one public API, used alike by clients in the process and, later, by the wire server.
+
+mod groups;
+mod open;
+mod topics;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+pub use open::BrokerBuilder;
+pub use topics::{NewTopic, TopicDescription};
+
+use crate::config::BrokerConfig;
+use crate::error::{Error, ErrorCode};
+use crate::partition::PartitionHandle;
+use crate::runtime::{Driver, Shard};
+use crate::storage::Disk;
+use crate::time::Clock;
+
+/// An embedded broker. Cheap to clone; all clones are the same broker.
+///
+/// ```
+/// use broker_core::{Broker, NewTopic, record::BatchBuilder};
+///
+/// let broker = Broker::in_memory();
+/// broker.create_topic(&NewTopic::new("orders").partitions(1))?;
+/// let orders = broker.partition("orders", 0)?;
+/// let mut batch = BatchBuilder::new();
+/// batch.append(broker.clock().wall_ms(), Some(b"ann"), Some(b"42"), &[]);
+/// assert_eq!(orders.produce(batch.build())?.base_offset, 0);
+/// assert_eq!(orders.end_offset(), 1);
+/// # Ok::<(), broker_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Broker(Arc<Inner>);
+
+struct Inner {
+    disk: Arc<dyn Disk>,
+    config: BrokerConfig,
+    clock: Arc<dyn Clock>,
+    topics: RwLock<BTreeMap<Arc<str>, topics::Topic>>,
+    /// Counts changes of topics and partitions.
+    metadata: watch::Sender<u64>,
+    shards: Arc<Vec<Mutex<Shard>>>,
+    driver: Driver,
+    durable: bool,
+    closed: AtomicBool,
+}
+
+impl Broker {
+    /// The clock that stamps records and measures time-outs.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// In words: in memory, or the folder.
+    pub fn describe(&self) -> String {
+        if self.0.durable { format!("files in {}", self.0.disk.describe()) } else { "in memory".to_owned() }
+    }
+
+    /// The broker's settings.
+    pub fn config(&self) -> &BrokerConfig {
+        &self.0.config
+    }
+
+    /// A partition to write and read: a client keeps it. An error if it does not exist.
+    pub fn partition(&self, topic: &str, partition: i32) -> Result<PartitionHandle, Error> {
+        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let found = topics.get(topic).and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
+        found.cloned().ok_or_else(|| {
+            let have = topics
+                .get(topic)
+                .map_or_else(|| "no such topic".to_owned(), |topic| format!("it has {}", topic.partitions.len()));
+            Error::new(ErrorCode::UnknownTopicOrPartition, format!("{topic}-{partition} does not exist: {have}"))
+        })
+    }
+
+    /// Counts changes of topics and partitions.
+    pub fn metadata_epoch(&self) -> u64 {
+        *self.0.metadata.borrow()
+    }
+
+    /// Completes when [`metadata_epoch`](Self::metadata_epoch) is another than `seen`, and returns it; cancel-safe.
+    pub fn metadata_changed(&self, seen: u64) -> impl Future<Output = u64> + Send + use<> {
+        let mut changes = self.0.metadata.subscribe();
+        async move {
+            let now = changes.wait_for(|epoch| *epoch != seen).await.map(|epoch| *epoch);
+            match now {
+                Ok(epoch) => epoch,
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Ends the broker's own task and makes everything durable. Idempotent; clones go on reading, later writes go on too but
+    /// are as durable as the page cache.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.driver.close().await;
+        if !self.0.durable {
+            return Ok(());
+        }
+        let all: Vec<PartitionHandle> = {
+            let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+            topics.values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
+        };
+        all.iter().try_for_each(PartitionHandle::sync)?;
+        for shard in self.0.shards.iter() {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).sync()?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("storage", &self.describe()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
+
+use tokio::sync::watch;
+
+use super::topics::{Topic, TopicConfig};
+use super::{Broker, Inner};
+use crate::config::BrokerConfig;
+use crate::error::{Error, ErrorCode};
+use crate::runtime::{Driver, Shard, ShardConfig};
+use crate::storage::{Disk, FileDisk, MemoryDisk};
+use crate::time::{Clock, SystemClock};
+
+/// The internal topic of groups and offsets.
+pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Describes a broker before it opens.
+#[derive(Debug, Default)]
+pub struct BrokerBuilder {
+    config: BrokerConfig,
+    clock: Option<Arc<dyn Clock>>,
+    dir: Option<PathBuf>,
+    disk: Option<Arc<dyn Disk>>,
+    seed: Option<u64>,
+}
+
+impl Broker {
+    /// A durable broker in this folder, which is made if it is not there, and locked against a second process. What was
+    /// acknowledged before the last process ended, however it ended, is there.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder().dir(dir.as_ref()).open()
+    }
+
+    /// A broker in memory: nothing outlives it.
+    pub fn in_memory() -> Self {
+        Self::builder().open().expect("nothing can fail in memory with the default settings")
+    }
+
+    /// A broker with settings of its own.
+    pub fn builder() -> BrokerBuilder {
+        BrokerBuilder::default()
+    }
+}
+
+impl BrokerBuilder {
+    /// The broker's settings.
+    pub fn config(mut self, config: BrokerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Where time comes from; the machine's clock by default.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Keeps the data in this folder; in memory by default.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Keeps the data on this disk: for tests.
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
+    /// Where member ids start; from the system otherwise.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Opens it: recovers logs, reads topics, groups and offsets back.
+    pub fn open(self) -> Result<Broker, Error> {
+        let problems = self.config.validate();
+        if !problems.is_empty() {
+            return Err(Error::new(ErrorCode::InvalidConfig, problems.join("; ")));
+        }
+        let storage = |error| Error::with_source(ErrorCode::KafkaStorageError, "the data cannot be opened", error);
+        let durable = self.dir.is_some() || self.disk.is_some();
+        let disk: Arc<dyn Disk> = match (self.disk, self.dir) {
+            (Some(disk), _) => disk,
+            (None, Some(dir)) => Arc::new(FileDisk::open(dir).map_err(storage)?),
+            (None, None) => Arc::new(MemoryDisk::new()),
+        };
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::default()));
+        let seed = self.seed.unwrap_or_else(system_seed);
+        let mut counts: BTreeMap<String, i32> = BTreeMap::new();
+        for folder in disk.folders().map_err(storage)? {
+            if let Some((topic, partition)) = partition_of(&folder) {
+                let count = counts.entry(topic.to_owned()).or_default();
+                *count = (*count).max(partition + 1);
+            }
+        }
+        let offsets = counts.remove(OFFSETS_TOPIC).unwrap_or(0);
+        let mut topics = BTreeMap::new();
+        for (name, count) in counts {
+            if Topic::finish_delete(disk.as_ref(), &name, count)? {
+                continue;
+            }
+            let config = TopicConfig::load(disk.as_ref(), &name)?;
+            let topic = Topic::open(&disk, &name, count, config, &self.config, &clock)?;
+            topics.insert(topic.name.clone(), topic);
+        }
+        let shards = open_shards(&disk, &clock, &self.config, offsets)?;
+        let driver = Driver::new(shards.clone(), clock.clone(), seed);
+        Ok(Broker(Arc::new(Inner {
+            disk,
+            config: self.config,
+            clock,
+            topics: RwLock::new(topics),
+            metadata: watch::Sender::new(0),
+            shards,
+            driver,
+            durable,
+            closed: AtomicBool::new(false),
+        })))
+    }
+}
+
+fn open_shards(
+    disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+    config: &BrokerConfig,
+    stored: i32,
+) -> Result<Arc<Vec<Mutex<Shard>>>, Error> {
+    let wanted = config.offsets_topic_num_partitions;
+    if stored > wanted {
+        let text = format!(
+            "offsets.topic.num.partitions is {wanted}, but the data was written with at least {stored}: groups would not be found"
+        );
+        return Err(Error::new(ErrorCode::InvalidConfig, text));
+    }
+    let there =
+        disk.folders().map_err(|error| Error::with_source(ErrorCode::KafkaStorageError, "the data cannot be listed", error))?;
+    let shards = (0..wanted).map(|index| {
+        let mut shard = Shard::new(ShardConfig::new(disk.clone(), clock.clone(), config, OFFSETS_TOPIC, index));
+        if there.binary_search(&format!("{OFFSETS_TOPIC}-{index}")).is_ok() {
+            shard.load()?;
+        }
+        Ok(Mutex::new(shard))
+    });
+    Ok(Arc::new(shards.collect::<Result<_, Error>>()?))
+}
+
+/// Topic and partition of a folder named as Kafka does.
+fn partition_of(folder: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = folder.rsplit_once('-')?;
+    let number: i32 = partition.parse().ok()?;
+    (!topic.is_empty() && number >= 0 && number.to_string() == partition).then_some((topic, number))
+}
+
+/// Differs from process to process and from broker to broker.
+fn system_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

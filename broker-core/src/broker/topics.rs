@@ -1,0 +1,324 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+
+use super::Broker;
+use super::open::OFFSETS_TOPIC;
+use crate::config::BrokerConfig;
+use crate::error::{Error, ErrorCode};
+use crate::id::TopicPartition;
+use crate::log::LogConfig;
+use crate::partition::{PartitionConfig, PartitionHandle};
+use crate::storage::Disk;
+use crate::time::Clock;
+
+/// A topic to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name: 1 to 249 letters, digits, `.`, `_`, `-`.
+    pub name: String,
+    /// How many partitions; `num.partitions` if none.
+    pub partitions: Option<i32>,
+    /// Settings by Kafka's names.
+    pub configs: BTreeMap<String, String>,
+}
+
+impl NewTopic {
+    /// A topic with the default number of partitions.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), partitions: None, configs: BTreeMap::new() }
+    }
+
+    /// Sets the number of partitions.
+    pub fn partitions(mut self, partitions: i32) -> Self {
+        self.partitions = Some(partitions);
+        self
+    }
+}
+
+/// A topic as the broker knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Whether it is one of Kafka's own.
+    pub internal: bool,
+}
+
+/// An open topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub name: Arc<str>,
+    pub partitions: Vec<PartitionHandle>,
+    config: TopicConfig,
+}
+
+/// A topic's own settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct TopicConfig(BTreeMap<String, String>);
+
+/// The file in partition 0's folder that keeps a topic's settings.
+const CONFIG_FILE: &str = "topic.config";
+/// The file in partition 0's folder that says the topic is being deleted.
+const DELETED_FILE: &str = "topic.deleted";
+
+impl TopicConfig {
+    /// Every setting that is unknown, ill-typed or not built, by name.
+    fn check(&self) -> Result<(), Error> {
+        let mut problems = Vec::new();
+        for (key, value) in &self.0 {
+            let number = |least: i64| match value.parse::<i64>() {
+                Ok(number) if number >= least && number <= i64::from(i32::MAX) => None,
+                _ => Some(format!("{key} = \"{value}\": expected a whole number from {least} to {}", i32::MAX)),
+            };
+            problems.extend(match key.as_str() {
+                "message.timestamp.type" if matches!(value.as_str(), "CreateTime" | "LogAppendTime") => None,
+                "message.timestamp.type" => Some(format!("{key} = \"{value}\": expected CreateTime or LogAppendTime")),
+                "segment.bytes" => number(1024),
+                "max.message.bytes" => number(61),
+                "cleanup.policy" if value == "delete" => None,
+                "retention.ms" | "retention.bytes" if value == "-1" => None,
+                "compression.type" if matches!(value.as_str(), "producer" | "uncompressed") => None,
+                "cleanup.policy" | "retention.ms" | "retention.bytes" | "compression.type" => {
+                    Some(format!("{key} = \"{value}\" is not built yet: this broker keeps everything, uncompressed"))
+                }
+                _ => Some(format!(
+                    "{key} is no topic setting of this broker: it knows message.timestamp.type, segment.bytes and max.message.bytes"
+                )),
+            });
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::new(ErrorCode::InvalidConfig, problems.join("; "))) }
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.0.get(key).and_then(|value| value.parse().ok())
+    }
+
+    pub fn load(disk: &dyn Disk, topic: &str) -> Result<Self, Error> {
+        let folder = format!("{topic}-0");
+        let read = || -> io::Result<Self> {
+            if !disk.files(&folder)?.iter().any(|file| file == CONFIG_FILE) {
+                return Ok(Self::default());
+            }
+            let file = disk.open(&folder, CONFIG_FILE)?;
+            let text = String::from_utf8_lossy(&file.read(0, file.size() as usize)?).into_owned();
+            Ok(Self(text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()))
+        };
+        read().map_err(|error| storage(topic, "its settings cannot be read", error))
+    }
+
+    fn store(&self, disk: &dyn Disk, topic: &str) -> io::Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let (folder, fresh) = (format!("{topic}-0"), "topic.config.new");
+        disk.remove(&folder, fresh)?;
+        let mut file = disk.open(&folder, fresh)?;
+        let text: String = self.0.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        file.append(Bytes::from(text))?;
+        file.sync()?;
+        disk.rename(&folder, fresh, CONFIG_FILE)
+    }
+
+    fn partition(&self, broker: &BrokerConfig) -> PartitionConfig {
+        PartitionConfig {
+            log: LogConfig {
+                segment_bytes: self.number("segment.bytes").unwrap_or(broker.log_segment_bytes),
+                index_interval_bytes: broker.log_index_interval_bytes,
+            },
+            max_message_bytes: self.number("max.message.bytes").map_or(broker.message_max_bytes, |bytes| bytes as usize),
+            log_append_time: self.0.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime"),
+            timestamp_after_max_ms: broker.log_message_timestamp_after_max_ms,
+        }
+    }
+}
+
+fn storage(topic: &str, what: &str, error: io::Error) -> Error {
+    Error::with_source(ErrorCode::KafkaStorageError, format!("topic '{topic}': {what}"), error)
+}
+
+impl Topic {
+    /// Opens partitions 0 to `count`. The last one first: after a crash in between, the number of partitions is still right.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        name: &str,
+        count: i32,
+        config: TopicConfig,
+        broker: &BrokerConfig,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let name: Arc<str> = Arc::from(name);
+        let mut topic = Self { name, partitions: Vec::new(), config };
+        topic.grow(disk, count, broker, clock)?;
+        Ok(topic)
+    }
+
+    fn grow(&mut self, disk: &Arc<dyn Disk>, count: i32, broker: &BrokerConfig, clock: &Arc<dyn Clock>) -> Result<(), Error> {
+        let mut added = Vec::new();
+        for number in (self.partitions.len() as i32..count).rev() {
+            let id = TopicPartition::new(self.name.clone(), number);
+            added.push(PartitionHandle::open(disk.clone(), id, self.config.partition(broker), clock.clone())?);
+        }
+        self.partitions.extend(added.into_iter().rev());
+        Ok(())
+    }
+
+    fn describe(&self) -> TopicDescription {
+        TopicDescription { name: self.name.clone(), partitions: self.partitions.len() as i32, internal: false }
+    }
+
+    /// Finishes a deletion that a crash cut short; false if there was none.
+    pub fn finish_delete(disk: &dyn Disk, name: &str, count: i32) -> Result<bool, Error> {
+        let marked = disk.files(&format!("{name}-0")).map_err(|error| storage(name, "cannot be listed", error))?;
+        if !marked.iter().any(|file| file == DELETED_FILE) {
+            return Ok(false);
+        }
+        Self::remove_folders(disk, name, count).map_err(|error| storage(name, "cannot be removed", error))?;
+        Ok(true)
+    }
+
+    /// Partition 0, which holds the mark, last.
+    fn remove_folders(disk: &dyn Disk, name: &str, count: i32) -> io::Result<()> {
+        (0..count).rev().try_for_each(|number| disk.remove_folder(&format!("{name}-{number}")))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !name.chars().all(legal) {
+        let text = format!("'{name}' is no topic name: 1 to 249 letters, digits, '.', '_' and '-'");
+        return Err(Error::new(ErrorCode::InvalidTopic, text));
+    }
+    if name == OFFSETS_TOPIC {
+        return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal")));
+    }
+    Ok(())
+}
+
+impl Broker {
+    fn changed(&self) {
+        self.0.metadata.send_modify(|epoch| *epoch += 1);
+    }
+
+    /// Creates a topic. An error if it is there, or its name or a setting is illegal.
+    pub fn create_topic(&self, topic: &NewTopic) -> Result<TopicDescription, Error> {
+        check_name(&topic.name)?;
+        let count = topic.partitions.unwrap_or(self.0.config.num_partitions);
+        if !(1..=100_000).contains(&count) {
+            let text = format!("topic '{}': {count} partitions; 1 to 100000 are possible", topic.name);
+            return Err(Error::new(ErrorCode::InvalidPartitions, text));
+        }
+        let config = TopicConfig(topic.configs.clone());
+        config.check()?;
+        let description = {
+            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
+            if topics.contains_key(topic.name.as_str()) {
+                return Err(Error::new(ErrorCode::TopicAlreadyExists, format!("topic '{}' exists already", topic.name)));
+            }
+            let plain = |name: &str| name.replace('.', "_");
+            if let Some(other) = topics.keys().find(|other| plain(other) == plain(&topic.name)) {
+                let text = format!("topic '{}' collides with '{other}': '.' and '_' count as the same in metrics", topic.name);
+                return Err(Error::new(ErrorCode::InvalidTopic, text));
+            }
+            let made = Topic::open(&self.0.disk, &topic.name, count, config, &self.0.config, &self.0.clock)?;
+            made.config
+                .store(self.0.disk.as_ref(), &topic.name)
+                .map_err(|error| storage(&topic.name, "cannot be made", error))?;
+            let description = made.describe();
+            topics.insert(made.name.clone(), made);
+            description
+        };
+        self.changed();
+        Ok(description)
+    }
+
+    /// The topic, made with the defaults if it is not there and `auto.create.topics.enable` allows it.
+    pub fn topic_or_create(&self, name: &str) -> Result<TopicDescription, Error> {
+        if let Some(topic) = self.topic(name) {
+            return Ok(topic);
+        }
+        if !self.0.config.auto_create_topics_enable {
+            let text = format!("topic '{name}' does not exist, and auto.create.topics.enable is false");
+            return Err(Error::new(ErrorCode::UnknownTopicOrPartition, text));
+        }
+        match self.create_topic(&NewTopic::new(name)) {
+            Ok(made) => {
+                tracing::info!(target: "broker_core::topics", topic = name, partitions = made.partitions, "topic made by its first use");
+                Ok(made)
+            }
+            Err(error) if error.code() == ErrorCode::TopicAlreadyExists => self.topic(name).ok_or(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a topic, its data and the offsets stored for it.
+    pub fn delete_topic(&self, name: &str) -> Result<(), Error> {
+        let gone = {
+            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(topic) = topics.get(name) else {
+                return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
+            };
+            let folder = format!("{name}-0");
+            self.0.disk.open(&folder, DELETED_FILE).map_err(|error| storage(name, "cannot be deleted", error))?;
+            topic.partitions.iter().for_each(PartitionHandle::delete);
+            let count = topic.partitions.len() as i32;
+            Topic::remove_folders(self.0.disk.as_ref(), name, count)
+                .map_err(|error| storage(name, "cannot be removed", error))?;
+            topics.remove(name)
+        };
+        drop(gone);
+        self.changed();
+        self.delete_offsets_of(name)
+    }
+
+    /// Grows a topic to `total` partitions; a topic never shrinks.
+    pub fn create_partitions(&self, name: &str, total: i32) -> Result<(), Error> {
+        {
+            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(topic) = topics.get_mut(name) else {
+                return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
+            };
+            let have = topic.partitions.len() as i32;
+            if total <= have || total > 100_000 {
+                let text = format!("topic '{name}' has {have} partitions: {total} is not more (100000 at most)");
+                return Err(Error::new(ErrorCode::InvalidPartitions, text));
+            }
+            topic.grow(&self.0.disk, total, &self.0.config, &self.0.clock)?;
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// One topic, if it is there.
+    pub fn topic(&self, name: &str) -> Option<TopicDescription> {
+        if name == OFFSETS_TOPIC {
+            return Some(self.offsets_topic());
+        }
+        self.0.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Topic::describe)
+    }
+
+    /// All topics, by name, the internal one included.
+    pub fn topics(&self) -> Vec<TopicDescription> {
+        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = topics.values().map(Topic::describe).chain([self.offsets_topic()]).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    fn offsets_topic(&self) -> TopicDescription {
+        TopicDescription {
+            name: Arc::from(OFFSETS_TOPIC),
+            partitions: self.0.config.offsets_topic_num_partitions,
+            internal: true,
+        }
+    }
+
+    pub(super) fn has_partition(&self, topic: &str, partition: i32) -> bool {
+        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.get(topic).is_some_and(|topic| (0..topic.partitions.len() as i32).contains(&partition))
+    }
+}

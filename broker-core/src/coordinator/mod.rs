@@ -1,0 +1,3 @@
+//! Coordinators: pure machines that decide; the runtime gives them time and a log.
+
+pub(crate) mod group;

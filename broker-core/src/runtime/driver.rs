@@ -1,0 +1,99 @@
+//! The one task of a broker: steps the group machines when their time has come.
+
+use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::Shard;
+use crate::coordinator::group::ReplyToken;
+use crate::time::Clock;
+
+pub(crate) struct Driver {
+    shards: Arc<Vec<Mutex<Shard>>>,
+    clock: Arc<dyn Clock>,
+    wake: Arc<Notify>,
+    tokens: AtomicU64,
+    random: AtomicU64,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Driver {
+    pub fn new(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, seed: u64) -> Self {
+        let (tokens, random) = (AtomicU64::new(0), AtomicU64::new(seed));
+        Self { shards, clock, wake: Arc::default(), tokens, random, task: Mutex::new(None) }
+    }
+
+    pub fn token(&self) -> ReplyToken {
+        ReplyToken(self.tokens.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A new member's id: `<client id>-<random>`.
+    pub fn member_id(&self, client_id: &str) -> String {
+        let next = || {
+            // SplitMix64: a well mixed number a step, from one seed.
+            let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        let (high, low) = (next(), next());
+        format!("{client_id}-{high:016x}{low:016x}")
+    }
+
+    /// A deadline may have moved: the task looks again. It is started with the first member, since a broker may be opened
+    /// outside a runtime, and again if its runtime ended.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if task.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            *task = Some(runtime.spawn(run(self.shards.clone(), self.clock.clone(), self.wake.clone())));
+        }
+    }
+
+    pub async fn close(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+}
+
+async fn run(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, wake: Arc<Notify>) {
+    let locked =
+        |shard: &Mutex<Shard>, step: &mut dyn FnMut(&mut Shard)| step(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
+    loop {
+        let mut deadline: Option<u64> = None;
+        for shard in shards.iter() {
+            locked(shard, &mut |shard| deadline = [deadline, shard.next_deadline()].into_iter().flatten().min());
+        }
+        let wait = deadline.map(|at| Duration::from_millis(at.saturating_sub(clock.monotonic_ms())));
+        let due = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // First what is due: a flood of wake-ups must not keep a silent member in its group.
+            () = due => shards.iter().for_each(|shard| locked(shard, &mut Shard::expire)),
+            () = wake.notified() => {}
+        }
+    }
+}

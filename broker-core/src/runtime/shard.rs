@@ -1,0 +1,317 @@
+//! One partition of `__consumer_offsets` and the groups in it, behind one lock: decide, append, apply.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::Driver;
+use crate::config::BrokerConfig;
+use crate::coordinator::group::{
+    Effects, GroupLimits, GroupRecord, Groups, JoinGroup, JoinGroupReply, OffsetCommit, Reply, ReplyToken, SyncGroup, decode,
+    encode_commit, encode_group,
+};
+use crate::error::{Error, ErrorCode};
+use crate::id::TopicPartition;
+use crate::log::LogConfig;
+use crate::partition::{PartitionConfig, PartitionHandle};
+use crate::record::{BatchBuilder, batches};
+use crate::storage::Disk;
+use crate::time::Clock;
+
+/// How large a batch of a rewrite grows.
+const SNAPSHOT_BATCH_BYTES: usize = 256 * 1024;
+/// How much is read at a time when a shard is read back.
+const LOAD_BYTES: usize = 1 << 20;
+
+/// What a shard is made from.
+#[derive(Debug)]
+pub(crate) struct ShardConfig {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    id: TopicPartition,
+    rewrite_bytes: u64,
+    partition: PartitionConfig,
+    limits: GroupLimits,
+}
+
+impl ShardConfig {
+    pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: &BrokerConfig, topic: &str, index: i32) -> Self {
+        Self {
+            disk,
+            clock,
+            id: TopicPartition::new(topic, index),
+            rewrite_bytes: config.offsets_topic_segment_bytes,
+            partition: PartitionConfig {
+                // It never rolls by itself: a rewrite does.
+                log: LogConfig { segment_bytes: i32::MAX as u64, index_interval_bytes: config.log_index_interval_bytes },
+                max_message_bytes: i32::MAX as usize,
+                log_append_time: false,
+                timestamp_after_max_ms: i64::MAX,
+            },
+            limits: GroupLimits {
+                min_session_timeout_ms: config.group_min_session_timeout_ms,
+                max_session_timeout_ms: config.group_max_session_timeout_ms,
+                initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
+                max_size: config.group_max_size,
+                metadata_max_bytes: config.offset_metadata_max_bytes.min(i16::MAX as usize),
+            },
+        }
+    }
+}
+
+enum Waiter {
+    Join(oneshot::Sender<Result<JoinGroupReply, ErrorCode>>),
+    Sync(oneshot::Sender<Result<Bytes, ErrorCode>>),
+}
+
+pub(crate) struct Shard {
+    config: ShardConfig,
+    groups: Groups,
+    log: Option<PartitionHandle>,
+    waiters: BTreeMap<ReplyToken, Waiter>,
+    builder: BatchBuilder,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    /// Bytes since the last rewrite, and what that rewrite took.
+    appended: u64,
+    snapshot: u64,
+}
+
+impl Shard {
+    pub fn new(config: ShardConfig) -> Self {
+        let groups = Groups::new(config.limits.clone());
+        Self {
+            config,
+            groups,
+            log: None,
+            waiters: BTreeMap::new(),
+            builder: BatchBuilder::new(),
+            key: Vec::new(),
+            value: Vec::new(),
+            appended: 0,
+            snapshot: 0,
+        }
+    }
+
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    fn now(&self) -> u64 {
+        self.config.clock.monotonic_ms()
+    }
+
+    /// Reads groups and offsets back from the log.
+    pub fn load(&mut self) -> Result<(), Error> {
+        let log = self.log()?.clone();
+        let mut next = log.log_start();
+        let mut unknown = 0u64;
+        while next < log.end_offset() {
+            for run in log.fetch(next, LOAD_BYTES)?.batches {
+                for batch in batches(&run) {
+                    let corrupt = |error| Error::with_source(ErrorCode::CorruptMessage, format!("{}", self.config.id), error);
+                    let batch = batch.map_err(corrupt)?;
+                    self.appended += batch.size() as u64;
+                    next = batch.last_offset() + 1;
+                    for record in batch.records() {
+                        let record = record.map_err(corrupt)?;
+                        match record.key().and_then(|key| decode(key, record.value())) {
+                            Some(read) => self.groups.apply(read),
+                            None => unknown += 1,
+                        }
+                    }
+                }
+            }
+        }
+        if unknown > 0 {
+            tracing::warn!(target: "broker_core::group", partition = %self.config.id, unknown, "records of unknown kind or version passed over");
+        }
+        Ok(())
+    }
+
+    fn log(&mut self) -> Result<&PartitionHandle, Error> {
+        if self.log.is_none() {
+            let config = &self.config;
+            let opened =
+                PartitionHandle::open(config.disk.clone(), config.id.clone(), config.partition.clone(), config.clock.clone())?;
+            self.log = Some(opened);
+        }
+        Ok(self.log.as_ref().expect("set above"))
+    }
+
+    pub fn sync(&self) -> Result<(), Error> {
+        self.log.as_ref().map_or(Ok(()), PartitionHandle::sync)
+    }
+
+    /// Appends what the builder holds; nothing is applied if it fails.
+    fn append(&mut self) -> Result<(), Error> {
+        let batch = self.builder.build();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let bytes = batch.len() as u64;
+        self.log()?.produce(batch)?;
+        self.appended += bytes;
+        Ok(())
+    }
+
+    /// Stores offsets: check, append, apply.
+    pub fn commit(&mut self, group: &str, generation: i32, member_id: &str, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
+        let now = self.now();
+        self.groups.check_commit(now, group, generation, member_id, offsets)?;
+        self.rewrite_if_due()?;
+        let wall = self.config.clock.wall_ms();
+        for commit in offsets {
+            encode_commit(group, commit, wall, &mut self.key, &mut self.value);
+            self.builder.append(wall, Some(&self.key), Some(&self.value), &[]);
+        }
+        self.append()?;
+        for commit in offsets {
+            let (topic, partition) = (commit.topic, commit.partition);
+            self.groups.apply(GroupRecord::Offset { group, topic, partition, offset: Some(*commit) });
+        }
+        Ok(())
+    }
+
+    /// Superseded commits are dropped by writing what is current into a new segment and removing the old ones.
+    fn rewrite_if_due(&mut self) -> Result<(), Error> {
+        if self.appended < self.config.rewrite_bytes.max(2 * self.snapshot) {
+            return Ok(());
+        }
+        let log = self.log()?.clone();
+        let wall = self.config.clock.wall_ms();
+        let Self { groups, builder, key, value, .. } = self;
+        let mut written = 0;
+        log.rewrite(|log| {
+            let mut flush = |builder: &mut BatchBuilder, least: usize| -> Result<(), Error> {
+                if builder.size() > least {
+                    let batch = builder.build();
+                    written += batch.len() as u64;
+                    log.produce(batch)?;
+                }
+                Ok(())
+            };
+            for (group, offsets) in groups.snapshot() {
+                if let Some((generation, members)) = groups.member_records(group) {
+                    encode_group(group, generation, &members, wall, key, value);
+                    builder.append(wall, Some(key), Some(value), &[]);
+                }
+                for (partition, stored) in offsets {
+                    let commit = OffsetCommit {
+                        topic: &partition.topic,
+                        partition: partition.partition,
+                        offset: stored.offset,
+                        leader_epoch: stored.leader_epoch,
+                        metadata: &stored.metadata,
+                    };
+                    encode_commit(group, &commit, wall, key, value);
+                    builder.append(wall, Some(key), Some(value), &[]);
+                    flush(builder, SNAPSHOT_BATCH_BYTES)?;
+                }
+            }
+            flush(builder, 0)
+        })?;
+        (self.appended, self.snapshot) = (written, written);
+        Ok(())
+    }
+
+    pub fn join(&mut self, driver: &Driver, request: JoinGroup) -> oneshot::Receiver<Result<JoinGroupReply, ErrorCode>> {
+        let (sender, receiver) = oneshot::channel();
+        let token = driver.token();
+        self.waiters.insert(token, Waiter::Join(sender));
+        let effects = self.groups.join(self.now(), token, request, |client| driver.member_id(client));
+        self.carry_out(effects);
+        receiver
+    }
+
+    pub fn sync_group(&mut self, driver: &Driver, request: SyncGroup) -> oneshot::Receiver<Result<Bytes, ErrorCode>> {
+        let (sender, receiver) = oneshot::channel();
+        let token = driver.token();
+        self.waiters.insert(token, Waiter::Sync(sender));
+        let effects = self.groups.sync(self.now(), token, request);
+        self.carry_out(effects);
+        receiver
+    }
+
+    pub fn heartbeat(&mut self, group: &str, generation: i32, member_id: &str) -> Result<(), ErrorCode> {
+        self.groups.heartbeat(self.now(), group, generation, member_id)
+    }
+
+    pub fn leave(&mut self, group: &str, member_id: &str) -> Result<(), ErrorCode> {
+        let effects = self.groups.leave(self.now(), group, member_id)?;
+        self.carry_out(effects);
+        Ok(())
+    }
+
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.groups.next_deadline()
+    }
+
+    pub fn expire(&mut self) {
+        let effects = self.groups.expire(self.now());
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        for group in &effects.store {
+            if let Err(error) = self.store_group(group) {
+                tracing::error!(target: "broker_core::group", %group, %error, "the generation could not be stored; after a restart it starts over");
+            }
+        }
+        for (token, reply) in effects.replies {
+            // Who no longer waits has dropped its future: its member times out.
+            match (self.waiters.remove(&token), reply) {
+                (Some(Waiter::Join(waiter)), Reply::Join(reply)) => drop(waiter.send(reply)),
+                (Some(Waiter::Sync(waiter)), Reply::Sync(reply)) => drop(waiter.send(reply)),
+                _ => {}
+            }
+        }
+    }
+
+    fn store_group(&mut self, group: &str) -> Result<(), Error> {
+        let wall = self.config.clock.wall_ms();
+        if let Some((generation, members)) = self.groups.member_records(group) {
+            encode_group(group, generation, &members, wall, &mut self.key, &mut self.value);
+            self.builder.append(wall, Some(&self.key), Some(&self.value), &[]);
+        }
+        self.append()
+    }
+
+    pub fn delete(&mut self, group: &str) -> Result<(), Error> {
+        self.groups.check_delete(group)?;
+        let wall = self.config.clock.wall_ms();
+        for (partition, _) in self.groups.offsets(group, None) {
+            self.tombstone(group, &partition.topic, partition.partition, wall);
+        }
+        let members =
+            crate::coordinator::group::MemberRecord { protocol_type: "", protocol: None, leader: None, members: Vec::new() };
+        encode_group(group, 0, &members, wall, &mut self.key, &mut self.value);
+        self.builder.append(wall, Some(&self.key), None, &[]);
+        self.append()?;
+        self.groups.apply(GroupRecord::Group { group, generation: None });
+        Ok(())
+    }
+
+    fn tombstone(&mut self, group: &str, topic: &str, partition: i32, wall: i64) {
+        let commit = OffsetCommit { topic, partition, offset: 0, leader_epoch: -1, metadata: "" };
+        encode_commit(group, &commit, wall, &mut self.key, &mut self.value);
+        self.builder.append(wall, Some(&self.key), None, &[]);
+    }
+
+    pub fn delete_offsets_of(&mut self, topic: &str) -> Result<(), Error> {
+        let wall = self.config.clock.wall_ms();
+        let stored = self.groups.with_offsets_for(topic);
+        for (group, partitions) in &stored {
+            partitions.iter().for_each(|partition| self.tombstone(group, topic, *partition, wall));
+        }
+        self.append()?;
+        for (group, partitions) in &stored {
+            for partition in partitions {
+                self.groups.apply(GroupRecord::Offset { group, topic, partition: *partition, offset: None });
+            }
+        }
+        Ok(())
+    }
+}
