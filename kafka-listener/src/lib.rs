@@ -8,5 +8,6 @@ pub mod extract;
 pub mod handler;
 pub mod listener;
 pub mod registry;
+pub mod template;
 
 pub use client::BoxFuture;

@@ -60,6 +60,12 @@ impl Broker {
         }
     }
 
+    /// Changes whenever some group may have begun a rebalance: a member in this process need not wait for its next heartbeat
+    /// to ask.
+    pub fn group_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.driver.changes()
+    }
+
     /// A member is alive; `REBALANCE_IN_PROGRESS` tells it to join again.
     pub fn heartbeat(&self, group: &str, generation: i32, member_id: &str) -> Result<(), Error> {
         let result = self.shard(group).heartbeat(group, generation, member_id);

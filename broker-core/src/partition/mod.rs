@@ -79,7 +79,7 @@ impl PartitionHandle {
     }
 
     fn check_there(&self) -> Result<(), Error> {
-        if self.0.deleted.load(Ordering::Acquire) {
+        if self.is_deleted() {
             return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("{} was deleted", self.0.id)));
         }
         Ok(())
@@ -88,6 +88,11 @@ impl PartitionHandle {
     /// Which partition it is.
     pub fn topic_partition(&self) -> &TopicPartition {
         &self.0.id
+    }
+
+    /// Whether its topic was deleted: the handle is of no more use.
+    pub fn is_deleted(&self) -> bool {
+        self.0.deleted.load(Ordering::Acquire)
     }
 
     /// The first offset.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::Shard;
@@ -19,12 +19,14 @@ pub(crate) struct Driver {
     tokens: AtomicU64,
     random: AtomicU64,
     task: Mutex<Option<JoinHandle<()>>>,
+    /// Counts what may have begun a rebalance.
+    changes: watch::Sender<u64>,
 }
 
 impl Driver {
     pub fn new(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, seed: u64) -> Self {
         let (tokens, random) = (AtomicU64::new(0), AtomicU64::new(seed));
-        Self { shards, clock, wake: Arc::default(), tokens, random, task: Mutex::new(None) }
+        Self { shards, clock, wake: Arc::default(), tokens, random, task: Mutex::new(None), changes: watch::Sender::new(0) }
     }
 
     pub fn token(&self) -> ReplyToken {
@@ -47,14 +49,19 @@ impl Driver {
     /// A deadline may have moved: the task looks again. It is started with the first member, since a broker may be opened
     /// outside a runtime, and again if its runtime ended.
     pub fn wake(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
         self.wake.notify_one();
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            *task = Some(runtime.spawn(run(self.shards.clone(), self.clock.clone(), self.wake.clone())));
+            *task = Some(runtime.spawn(run(self.shards.clone(), self.clock.clone(), self.wake.clone(), self.changes.clone())));
         }
+    }
+
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub async fn close(&self) {
@@ -74,7 +81,7 @@ impl Drop for Driver {
     }
 }
 
-async fn run(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, wake: Arc<Notify>) {
+async fn run(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, wake: Arc<Notify>, changes: watch::Sender<u64>) {
     let locked =
         |shard: &Mutex<Shard>, step: &mut dyn FnMut(&mut Shard)| step(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
     loop {
@@ -92,7 +99,10 @@ async fn run(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, wake: Arc<No
         tokio::select! {
             biased;
             // First what is due: a flood of wake-ups must not keep a silent member in its group.
-            () = due => shards.iter().for_each(|shard| locked(shard, &mut Shard::expire)),
+            () = due => {
+                shards.iter().for_each(|shard| locked(shard, &mut Shard::expire));
+                changes.send_modify(|changes| *changes += 1);
+            }
             () = wake.notified() => {}
         }
     }

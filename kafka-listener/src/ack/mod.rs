@@ -1,5 +1,14 @@
-//! When a group's offsets are committed: the seven ack modes.
+//! When a group's offsets are committed: the seven ack modes, and which offset is safe.
+//!
+//! Cold code: it sees counts, offsets and `now`, never a record or a client. A worker tells the [`AckEngine`] what happened and
+//! asks it at each decision point whether to commit.
 
+mod engine;
 mod mode;
+mod tracker;
 
-pub use mode::AckMode;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use engine::{AckEngine, AckProperties, Decision, Slot};
+pub use mode::{AckMode, UnknownAckMode};

@@ -12,6 +12,9 @@
 //! - Heartbeats are the consumer's own task, so a worker that runs a long handler keeps its membership until
 //!   `max.poll.interval.ms` has passed since the last `poll` or [`Consumer::mark_progress`].
 
+pub mod config;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod error;
 mod offsets;
 mod properties;

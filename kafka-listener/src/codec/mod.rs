@@ -2,12 +2,17 @@
 //!
 //! A codec is a type: `Json<Order>`, `String`, `&str`, `Bytes`, `Vec<u8>`, `Option<Json<Order>>` for tombstones.
 
+mod json;
+mod text;
+
 use std::error::Error as StdError;
 use std::fmt;
 
 use bytes::Bytes;
 
 use crate::client::RawRecord;
+
+pub use json::Json;
 
 /// The key or the value of one record: what a [`Deserializer`] reads.
 #[derive(Debug, Clone, Copy)]

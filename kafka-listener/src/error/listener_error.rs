@@ -140,3 +140,110 @@ impl StdError for Rejection {
         self.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
     }
 }
+
+/// Elements of a batch that do not decode, and why. The container gives each to the error handler as a record of its own and
+/// calls the listener with the rest.
+#[derive(Debug)]
+pub struct BatchRejection {
+    failed: Vec<(usize, Rejection)>,
+}
+
+impl BatchRejection {
+    /// These elements, by index, in rising order.
+    pub fn new(failed: Vec<(usize, Rejection)>) -> Self {
+        Self { failed }
+    }
+
+    /// Which elements.
+    pub fn indexes(&self) -> impl Iterator<Item = usize> {
+        self.failed.iter().map(|(index, _)| *index)
+    }
+
+    /// Why an element does not decode.
+    pub fn rejection(&self, index: usize) -> Option<&Rejection> {
+        self.failed.iter().find(|(failed, _)| *failed == index).map(|(_, rejection)| rejection)
+    }
+}
+
+impl fmt::Display for BatchRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} elements of the batch do not decode", self.failed.len())?;
+        match self.failed.first() {
+            Some((index, rejection)) => write!(f, ", the first is element {index}: {rejection}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for BatchRejection {}
+
+/// A listener panicked; the worker goes on.
+#[derive(Debug)]
+pub struct HandlerPanicked {
+    message: String,
+}
+
+impl HandlerPanicked {
+    /// What `catch_unwind` caught.
+    pub fn new(payload: &(dyn std::any::Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self { message: text.unwrap_or("a panic without a text").to_owned() }
+    }
+}
+
+impl fmt::Display for HandlerPanicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the listener panicked: {}", self.message)
+    }
+}
+
+impl StdError for HandlerPanicked {}
+
+/// One error that several records share.
+#[derive(Debug)]
+pub(crate) struct SharedError(pub std::sync::Arc<dyn StdError + Send + Sync>);
+
+impl fmt::Display for SharedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for SharedError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.0.as_ref())
+    }
+}
+
+/// An error and its sources in one line.
+pub(crate) fn chain_text(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let more = source.to_string();
+        // Some errors repeat their source in their own text.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = source.source();
+    }
+    text
+}
+
+/// The failed element that an error names; `None` for the whole batch. An index outside it is told and taken for the whole.
+pub(crate) fn failed_index(error: &(dyn StdError + 'static), count: usize) -> Option<usize> {
+    let index = find_in_chain::<BatchError>(error)?.index();
+    if index < count {
+        return Some(index);
+    }
+    tracing::warn!(target: "kafka_listener::error", index, count, "the batch error names an element that is not in the batch: the whole batch counts as failed");
+    None
+}
+
+/// A trait object hides its type, but its `Debug` text mostly starts with the type's name: the text up to the first detail.
+pub(crate) fn debug_name(error: &dyn StdError) -> String {
+    let text = format!("{error:?}");
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
+    text[..end].to_owned()
+}

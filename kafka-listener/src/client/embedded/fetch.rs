@@ -1,0 +1,138 @@
+//! What was fetched of one partition and not yet handed out.
+
+use std::collections::VecDeque;
+
+use broker_core::record::{Batch, batches};
+use broker_core::{PartitionHandle, WatchGuard};
+use bytes::{Buf, Bytes};
+
+use super::client_error;
+use crate::client::{ClientError, ClientErrorKind, RawRecord, TimestampType, TopicPartition};
+
+/// An assigned partition: its position, and fetched batches that lie at or behind it.
+pub(super) struct Source {
+    pub partition: TopicPartition,
+    pub handle: PartitionHandle,
+    _watch: WatchGuard,
+    /// The offset of the next record to hand out.
+    pub position: i64,
+    pub paused: bool,
+    /// What auto-commit stored last.
+    pub auto_committed: i64,
+    runs: VecDeque<Bytes>,
+    current: Option<(Batch, (usize, i32))>,
+    buffered: usize,
+}
+
+impl Source {
+    pub fn new(partition: TopicPartition, handle: PartitionHandle, watch: WatchGuard, position: i64) -> Self {
+        Self {
+            partition,
+            handle,
+            _watch: watch,
+            position,
+            paused: false,
+            auto_committed: position,
+            runs: VecDeque::new(),
+            current: None,
+            buffered: 0,
+        }
+    }
+
+    /// Moves the position; what was fetched is dropped.
+    pub fn seek(&mut self, position: i64) {
+        self.position = position;
+        self.runs.clear();
+        self.current = None;
+        self.buffered = 0;
+    }
+
+    /// Bytes that were fetched and not handed out.
+    pub fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// Whether a fetch would bring something.
+    pub fn is_behind(&self) -> bool {
+        self.runs.is_empty() && self.current.is_none() && self.position < self.handle.end_offset()
+    }
+
+    /// Fetches up to `max_bytes`, if nothing is buffered.
+    pub fn fetch(&mut self, max_bytes: usize) -> Result<(), ClientError> {
+        let fetched = self.handle.fetch(self.position, max_bytes).map_err(client_error)?;
+        self.buffered = fetched.batches.iter().map(Bytes::len).sum();
+        self.runs = fetched.batches.into();
+        Ok(())
+    }
+
+    /// Hands out up to `most` records. A damaged batch is an error; the position stays on it until a seek.
+    pub fn take(&mut self, most: usize, check_crcs: bool, into: &mut Vec<RawRecord>) -> Result<(), ClientError> {
+        while into.len() < most {
+            let Some((batch, place)) = self.next_batch(check_crcs)? else { return Ok(()) };
+            let mut records = batch.records().resume(place);
+            let kind = if batch.is_log_append_time() { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
+            while into.len() < most {
+                let Some(record) = records.next() else { break };
+                let record = record.map_err(|error| self.corrupt(&error))?;
+                if record.offset < self.position {
+                    continue;
+                }
+                self.position = record.offset + 1;
+                into.push(RawRecord::from_ranges(
+                    batch.bytes().clone(),
+                    record.key_range(),
+                    record.value_range(),
+                    Some(record.headers_range()),
+                    record.offset,
+                    record.timestamp,
+                    kind,
+                ));
+            }
+            let place = records.position();
+            if place.1 < batch.count() {
+                self.current = Some((batch, place));
+            } else {
+                self.position = self.position.max(batch.last_offset() + 1);
+                self.buffered = self.buffered.saturating_sub(batch.size());
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch to go on with; control batches are passed over.
+    fn next_batch(&mut self, check_crcs: bool) -> Result<Option<(Batch, (usize, i32))>, ClientError> {
+        if let Some(current) = self.current.take() {
+            return Ok(Some(current));
+        }
+        while let Some(run) = self.runs.front() {
+            let Some(batch) = batches(run).next() else {
+                self.runs.pop_front();
+                continue;
+            };
+            let batch = batch.map_err(|error| self.corrupt(&error))?;
+            run_advance(self.runs.front_mut(), batch.size());
+            if check_crcs {
+                batch.verify_crc().map_err(|error| self.corrupt(&error))?;
+            }
+            if batch.is_control() || batch.last_offset() < self.position {
+                self.position = self.position.max(batch.last_offset() + 1);
+                self.buffered = self.buffered.saturating_sub(batch.size());
+                continue;
+            }
+            let start = batch.records().position();
+            return Ok(Some((batch, start)));
+        }
+        Ok(None)
+    }
+
+    fn corrupt(&self, error: &dyn std::fmt::Display) -> ClientError {
+        let text = format!("the batch at offset {} is damaged: {error}; seek past it to go on", self.position);
+        ClientError::on_partition(ClientErrorKind::Corrupt, self.partition.clone(), text)
+    }
+}
+
+fn run_advance(run: Option<&mut Bytes>, by: usize) {
+    if let Some(run) = run {
+        run.advance(by);
+    }
+}

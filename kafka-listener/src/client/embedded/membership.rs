@@ -1,0 +1,576 @@
+//! A consumer's membership in its group: a task of its own that joins, syncs, beats and leaves, so that a worker with a long
+//! handler keeps its place. What it brings about is handed to `poll` as events; a revocation waits there for its answer.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use broker_core::assignor::{self, MemberSubscription, Members, Topics, protocol};
+use broker_core::{Broker, ErrorCode, JoinGroup, JoinGroupReply, SyncGroup};
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{from_broker, to_broker};
+use crate::client::config::{Assignor, ConsumerConfig};
+use crate::client::{ClientError, ClientErrorKind, Subscription, TopicPartition};
+
+/// How long to wait after a join that failed for a passing reason.
+const JOIN_BACK_OFF: Duration = Duration::from_millis(100);
+/// Commands that may wait for the task; there is at most one leave and one close.
+const COMMANDS: usize = 4;
+
+/// What the task hands to `poll`.
+#[derive(Debug)]
+pub(super) enum Event {
+    Revoked(Vec<TopicPartition>),
+    Lost(Vec<TopicPartition>),
+    Assigned(Vec<TopicPartition>),
+    Failed(ClientError),
+}
+
+enum Command {
+    /// Leave the group now; join again when `poll` is called.
+    Leave(oneshot::Sender<()>),
+    /// Leave and end.
+    Close,
+}
+
+/// Who commits speak for.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub generation: i32,
+    pub member_id: Arc<str>,
+}
+
+/// What task and consumer share.
+struct Shared {
+    state: Mutex<State>,
+    /// How many events wait.
+    events: watch::Sender<usize>,
+    /// `poll` has let revoked partitions go, or was called after a leave.
+    polled: Notify,
+    progress: AtomicU64,
+    /// How often `poll` was called.
+    polls: AtomicU64,
+    in_poll: AtomicBool,
+}
+
+struct State {
+    events: VecDeque<Event>,
+    identity: Identity,
+    /// A revocation was handed out and not let go yet.
+    revoking: bool,
+}
+
+/// The consumer's end.
+pub(super) struct Membership {
+    shared: Arc<Shared>,
+    pending: watch::Receiver<usize>,
+    commands: mpsc::Sender<Command>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, event: Event) {
+        let waiting = {
+            let mut state = self.lock();
+            state.events.push_back(event);
+            state.events.len()
+        };
+        self.events.send_replace(waiting);
+    }
+}
+
+impl Membership {
+    pub fn start(
+        broker: Broker,
+        config: Arc<ConsumerConfig>,
+        group: String,
+        subscription: Subscription,
+    ) -> Result<Self, ClientError> {
+        let pattern = match &subscription {
+            Subscription::Topics(_) => None,
+            Subscription::Pattern(text) => Some(regex::Regex::new(&format!("^(?:{text})$")).map_err(|error| {
+                ClientError::with_source(ClientErrorKind::Config, format!("the pattern '{text}' is no regular expression"), error)
+            })?),
+        };
+        let (events, pending) = watch::channel(0);
+        let state =
+            State { events: VecDeque::new(), identity: Identity { generation: -1, member_id: Arc::from("") }, revoking: false };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            events,
+            polled: Notify::new(),
+            progress: AtomicU64::new(0),
+            polls: AtomicU64::new(0),
+            in_poll: AtomicBool::new(false),
+        });
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let changes = broker.group_changes();
+        let member = Member {
+            broker,
+            config,
+            group,
+            subscription,
+            pattern,
+            shared: shared.clone(),
+            commands: receiver,
+            changes,
+            owned: BTreeSet::new(),
+            topics: Topics::new(),
+            metadata: 0,
+            leads: false,
+            seen_progress: (0, Instant::now()),
+        };
+        let task = Some(tokio::spawn(member.run()));
+        Ok(Self { shared, pending, commands, task })
+    }
+
+    pub fn identity(&self) -> Identity {
+        self.shared.lock().identity.clone()
+    }
+
+    pub fn has_event(&self) -> bool {
+        *self.pending.borrow() > 0
+    }
+
+    /// Completes when there is an event; cancel-safe.
+    pub fn event_signal(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut pending = self.pending.clone();
+        async move {
+            if pending.wait_for(|waiting| *waiting > 0).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    pub fn next_event(&self) -> Option<Event> {
+        let (event, left) = {
+            let mut state = self.shared.lock();
+            if state.revoking {
+                return None;
+            }
+            let event = state.events.pop_front();
+            state.revoking = matches!(event, Some(Event::Revoked(_)));
+            (event, state.events.len())
+        };
+        self.shared.events.send_replace(left);
+        event
+    }
+
+    /// `poll` was called: partitions whose revocation it had handed out are let go.
+    pub fn poll_called(&self) {
+        self.shared.lock().revoking = false;
+        self.shared.polls.fetch_add(1, Ordering::AcqRel);
+        self.shared.progress.fetch_add(1, Ordering::AcqRel);
+        self.shared.in_poll.store(true, Ordering::Release);
+        self.shared.polled.notify_one();
+    }
+
+    pub fn poll_left(&self) {
+        self.shared.in_poll.store(false, Ordering::Release);
+        self.shared.progress.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn mark_progress(&self) {
+        self.shared.progress.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub async fn leave(&self) {
+        let (done, left) = oneshot::channel();
+        if self.commands.send(Command::Leave(done)).await.is_ok() {
+            let _ = left.await;
+        }
+    }
+
+    pub async fn close(mut self) {
+        let _ = self.commands.send(Command::Close).await;
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+/// The task's end.
+struct Member {
+    broker: Broker,
+    config: Arc<ConsumerConfig>,
+    group: String,
+    subscription: Subscription,
+    pattern: Option<regex::Regex>,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    changes: watch::Receiver<u64>,
+    owned: BTreeSet<TopicPartition>,
+    /// The subscribed topics and their partitions when it last joined.
+    topics: Topics,
+    metadata: u64,
+    leads: bool,
+    /// A count of progress, and when it was first seen.
+    seen_progress: (u64, Instant),
+}
+
+/// What a phase of the membership leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Join,
+    Stable,
+    /// The worker was silent too long, or asked to leave: joins when it polls.
+    Away,
+    Closed,
+}
+
+impl Member {
+    async fn run(mut self) {
+        let mut next = Next::Join;
+        loop {
+            next = match next {
+                Next::Join => self.join().await,
+                Next::Stable => self.stay().await,
+                Next::Away => self.wait_for_poll().await,
+                Next::Closed => return,
+            };
+        }
+    }
+
+    /// The protocol that all the configured assignors allow: cooperative only if each of them is.
+    fn cooperative(&self) -> bool {
+        self.config.assignors.iter().all(|assignor| *assignor == Assignor::CooperativeSticky)
+    }
+
+    fn identity(&self) -> Identity {
+        self.shared.lock().identity.clone()
+    }
+
+    fn set_identity(&self, generation: i32, member_id: &str) {
+        self.shared.lock().identity = Identity { generation, member_id: Arc::from(member_id) };
+    }
+
+    fn subscribed(&self) -> Vec<Arc<str>> {
+        match &self.subscription {
+            Subscription::Topics(names) => names.clone(),
+            Subscription::Pattern(_) => {
+                let matches = |name: &str| self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(name));
+                self.broker
+                    .topics()
+                    .into_iter()
+                    .filter(|topic| !topic.internal && matches(&topic.name))
+                    .map(|topic| topic.name)
+                    .collect()
+            }
+        }
+    }
+
+    fn counts(&self, names: &[Arc<str>]) -> Topics {
+        names.iter().filter_map(|name| self.broker.topic(name).map(|topic| (topic.name, topic.partitions))).collect()
+    }
+
+    /// Everything is somebody else's: the worker is told, the member starts over.
+    fn lose(&mut self, forget_id: bool) {
+        let identity = self.identity();
+        let member_id = if forget_id { Arc::from("") } else { identity.member_id };
+        self.shared.lock().identity = Identity { generation: -1, member_id };
+        // A revocation that still waits speaks of the same partitions; being lost is the stronger news.
+        let owned: Vec<_> = std::mem::take(&mut self.owned).into_iter().collect();
+        self.shared.lock().events.retain(|event| matches!(event, Event::Failed(_)));
+        if !owned.is_empty() {
+            self.shared.push(Event::Lost(owned));
+        } else {
+            let waiting = self.shared.lock().events.len();
+            self.shared.events.send_replace(waiting);
+        }
+    }
+
+    async fn join(&mut self) -> Next {
+        if let Subscription::Topics(names) = &self.subscription
+            && self.config.allow_auto_create_topics
+        {
+            for name in names {
+                if let Err(error) = self.broker.topic_or_create(name) {
+                    tracing::debug!(target: "kafka_listener::client", topic = %name, %error, "subscribed topic is not there");
+                }
+            }
+        }
+        if !self.cooperative() && !self.owned.is_empty() {
+            let owned = std::mem::take(&mut self.owned).into_iter().collect();
+            if let Some(next) = self.revoke(owned).await {
+                return next;
+            }
+        }
+        self.metadata = self.broker.metadata_epoch();
+        let names = self.subscribed();
+        self.topics = self.counts(&names);
+        let identity = self.identity();
+        let owned = self.owned.iter().map(to_broker).collect();
+        let subscription = MemberSubscription { topics: names, owned, generation: identity.generation };
+        let metadata = protocol::encode_subscription(&subscription);
+        let request = JoinGroup {
+            group: self.group.clone(),
+            member_id: identity.member_id.to_string(),
+            client_id: self.config.client_id.clone(),
+            client_host: "in-process".to_owned(),
+            session_timeout_ms: self.config.session_timeout.as_millis() as u64,
+            rebalance_timeout_ms: self.config.max_poll_interval.as_millis() as u64,
+            protocol_type: "consumer".to_owned(),
+            protocols: self.config.assignors.iter().map(|assignor| (assignor.name().to_owned(), metadata.clone())).collect(),
+        };
+        let joined = self.broker.join_group(request);
+        match self.or_command(joined).await {
+            Ok(Ok(reply)) => self.sync(reply).await,
+            Ok(Err(error)) => self.join_failed(error).await,
+            Err(next) => next,
+        }
+    }
+
+    async fn join_failed(&mut self, error: broker_core::Error) -> Next {
+        match error.code() {
+            ErrorCode::UnknownMemberId => self.lose(true),
+            ErrorCode::IllegalGeneration => self.lose(false),
+            ErrorCode::RebalanceInProgress => {}
+            ErrorCode::CoordinatorNotAvailable => {
+                if let Err(next) = self.or_command(tokio::time::sleep(JOIN_BACK_OFF)).await {
+                    return next;
+                }
+            }
+            _ => {
+                let text = format!("group '{}' cannot be joined: {error}", self.group);
+                self.shared.push(Event::Failed(ClientError::with_source(ClientErrorKind::Config, text, error)));
+                return match self.or_command(std::future::pending::<()>()).await {
+                    Ok(()) => Next::Closed,
+                    Err(next) => next,
+                };
+            }
+        }
+        Next::Join
+    }
+
+    async fn sync(&mut self, reply: JoinGroupReply) -> Next {
+        self.set_identity(reply.generation, &reply.member_id);
+        self.leads = reply.leader == reply.member_id;
+        let assignments = if self.leads { self.assign(&reply) } else { Vec::new() };
+        let request = SyncGroup {
+            group: self.group.clone(),
+            generation: reply.generation,
+            member_id: reply.member_id.clone(),
+            assignments,
+        };
+        let synced = self.broker.sync_group(request);
+        let assignment = match self.or_command(synced).await {
+            Ok(Ok(assignment)) => assignment,
+            Ok(Err(error)) => return self.join_failed(error).await,
+            Err(next) => return next,
+        };
+        let given: BTreeSet<TopicPartition> = match protocol::decode_assignment(&assignment) {
+            Ok(given) => given.into_iter().map(from_broker).collect(),
+            Err(error) => {
+                tracing::error!(target: "kafka_listener::client", group = %self.group, %error, "the leader's assignment cannot be read; joining again");
+                return Next::Join;
+            }
+        };
+        let revoked: Vec<_> = self.owned.difference(&given).cloned().collect();
+        let added: Vec<_> = given.difference(&self.owned).cloned().collect();
+        self.owned.retain(|partition| given.contains(partition));
+        let again = !revoked.is_empty();
+        if again && let Some(next) = self.revoke(revoked).await {
+            return next;
+        }
+        self.owned = given;
+        self.shared.push(Event::Assigned(added));
+        // What was given up is handed out in the next round.
+        if again { Next::Join } else { Next::Stable }
+    }
+
+    /// The leader's work: one assignor for all.
+    fn assign(&self, reply: &JoinGroupReply) -> Vec<(String, Bytes)> {
+        let decode = |(id, bytes): &(String, Bytes)| (id.clone(), protocol::decode_subscription(bytes).unwrap_or_default());
+        let members: Members = reply.members.iter().map(decode).collect();
+        let mut names: Vec<Arc<str>> = members.values().flat_map(|member| member.topics.iter().cloned()).collect();
+        names.sort();
+        names.dedup();
+        let topics = self.counts(&names);
+        let assignments = match Assignor::of(&reply.protocol).unwrap_or(Assignor::Range) {
+            Assignor::Range => assignor::range(&members, &topics),
+            Assignor::RoundRobin => assignor::round_robin(&members, &topics),
+            Assignor::Sticky => assignor::sticky(&members, &topics),
+            Assignor::CooperativeSticky => assignor::cooperative_sticky(&members, &topics),
+        };
+        assignments.into_iter().map(|(id, list)| (id, protocol::encode_assignment(&list))).collect()
+    }
+
+    /// Hands a revocation to `poll` and waits until it is let go; the member goes on beating meanwhile.
+    async fn revoke(&mut self, partitions: Vec<TopicPartition>) -> Option<Next> {
+        let lost_if_fenced = partitions.clone();
+        self.shared.push(Event::Revoked(partitions));
+        loop {
+            {
+                let state = self.shared.lock();
+                if !state.revoking && !state.events.iter().any(|event| matches!(event, Event::Revoked(_))) {
+                    return None;
+                }
+            }
+            let beat = tokio::time::sleep(self.config.heartbeat_interval);
+            let shared = self.shared.clone();
+            let step = async move {
+                tokio::select! {
+                    biased;
+                    () = shared.polled.notified() => false,
+                    () = beat => true,
+                }
+            };
+            let beat = match self.or_command(step).await {
+                Ok(beat) => beat,
+                Err(next) => return Some(next),
+            };
+            if beat {
+                let identity = self.identity();
+                let alive = self.broker.heartbeat(&self.group, identity.generation, &identity.member_id);
+                let fenced = alive.is_err_and(|error| error.code() != ErrorCode::RebalanceInProgress);
+                if fenced || self.is_late() {
+                    self.owned.extend(lost_if_fenced);
+                    self.drop_revocation();
+                    if !fenced {
+                        let _ = self.broker.leave_group(&self.group, &identity.member_id);
+                    }
+                    self.lose(true);
+                    return Some(if fenced { Next::Join } else { Next::Away });
+                }
+            }
+        }
+    }
+
+    fn drop_revocation(&self) {
+        self.shared.lock().events.retain(|event| !matches!(event, Event::Revoked(_)));
+    }
+
+    /// Beats until something changes.
+    async fn stay(&mut self) -> Next {
+        let mut metadata = std::pin::pin!(self.broker.metadata_changed(self.metadata));
+        loop {
+            let late_at = self.late_at();
+            let next_beat = Instant::now() + self.config.heartbeat_interval;
+            let wake = next_beat.min(late_at);
+            enum Step {
+                Beat,
+                Metadata(u64),
+            }
+            self.changes.borrow_and_update();
+            let identity = self.identity();
+            // A change before this look is seen by the beat, one behind it by the channel.
+            match self.beat(&identity) {
+                None => {}
+                Some(next) => return next,
+            }
+            let step = tokio::select! {
+                biased;
+                command = self.commands.recv() => return self.obey(command),
+                changed = self.changes.changed() => {
+                    if changed.is_err() {
+                        return Next::Closed;
+                    }
+                    Step::Beat
+                }
+                epoch = metadata.as_mut() => Step::Metadata(epoch),
+                () = tokio::time::sleep_until(wake) => Step::Beat,
+            };
+            match step {
+                Step::Metadata(epoch) => {
+                    self.metadata = epoch;
+                    let names = self.subscribed();
+                    let changed = self.counts(&names) != self.topics;
+                    // The others hear of new partitions from the leader; of a pattern's new topics each learns by itself.
+                    if changed && (self.leads || self.pattern.is_some()) {
+                        return Next::Join;
+                    }
+                    return Next::Stable;
+                }
+                Step::Beat if self.is_late() => {
+                    tracing::warn!(target: "kafka_listener::client", group = %self.group, member = %identity.member_id, limit = ?self.config.max_poll_interval, "no poll for max.poll.interval.ms: the member leaves");
+                    let _ = self.broker.leave_group(&self.group, &identity.member_id);
+                    self.lose(true);
+                    return Next::Away;
+                }
+                Step::Beat => {}
+            }
+        }
+    }
+
+    fn beat(&mut self, identity: &Identity) -> Option<Next> {
+        match self.broker.heartbeat(&self.group, identity.generation, &identity.member_id) {
+            Ok(()) => None,
+            Err(error) if error.code() == ErrorCode::RebalanceInProgress => Some(Next::Join),
+            Err(error) => {
+                tracing::info!(target: "kafka_listener::client", group = %self.group, %error, "the member was put out; joining anew");
+                self.lose(error.code() == ErrorCode::UnknownMemberId);
+                Some(Next::Join)
+            }
+        }
+    }
+
+    /// When the worker counts as gone, seen from now.
+    fn late_at(&mut self) -> Instant {
+        let progress = self.shared.progress.load(Ordering::Acquire);
+        if progress != self.seen_progress.0 || self.shared.in_poll.load(Ordering::Acquire) {
+            self.seen_progress = (progress, Instant::now());
+        }
+        self.seen_progress.1 + self.config.max_poll_interval
+    }
+
+    fn is_late(&mut self) -> bool {
+        self.late_at() <= Instant::now()
+    }
+
+    async fn wait_for_poll(&mut self) -> Next {
+        let polls = self.shared.polls.load(Ordering::Acquire);
+        loop {
+            if self.shared.polls.load(Ordering::Acquire) != polls || self.shared.in_poll.load(Ordering::Acquire) {
+                return Next::Join;
+            }
+            let shared = self.shared.clone();
+            match self.or_command(async move { shared.polled.notified().await }).await {
+                Ok(()) | Err(Next::Away) => {}
+                Err(next) => return next,
+            }
+        }
+    }
+
+    /// Waits for something, or obeys a command that comes first.
+    async fn or_command<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Next> {
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => Err(self.obey(command)),
+            done = wait => Ok(done),
+        }
+    }
+
+    fn obey(&mut self, command: Option<Command>) -> Next {
+        let identity = self.identity();
+        if !identity.member_id.is_empty() {
+            // A member that was put out already has left.
+            let _ = self.broker.leave_group(&self.group, &identity.member_id);
+        }
+        match command {
+            Some(Command::Leave(done)) => {
+                self.drop_revocation();
+                self.lose(true);
+                let _ = done.send(());
+                Next::Away
+            }
+            Some(Command::Close) | None => Next::Closed,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The client traits over the broker in this process: the only room that names broker-core.
+
+mod admin;
+mod consumer;
+mod fetch;
+mod membership;
+mod partitioner;
+mod producer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use broker_core::{Broker, ErrorCode};
+
+use super::config::{ConsumerConfig, ProducerConfig};
+use super::{Admin, Backend, BoxFuture, ClientError, ClientErrorKind, Consumer, Producer, Properties, TopicPartition};
+
+/// The broker in this process.
+#[derive(Debug, Clone)]
+pub struct EmbeddedBackend {
+    broker: Broker,
+    owned: bool,
+}
+
+impl EmbeddedBackend {
+    /// Clients of this broker; `owned` says whether closing the backend closes it.
+    pub fn new(broker: Broker, owned: bool) -> Self {
+        Self { broker, owned }
+    }
+}
+
+impl Backend for EmbeddedBackend {
+    fn describe(&self) -> String {
+        format!("embedded broker, {}", self.broker.describe())
+    }
+
+    fn check_consumer(&self, properties: &Properties) -> Vec<ClientError> {
+        ConsumerConfig::parse(properties).err().unwrap_or_default()
+    }
+
+    fn consumer(&self, properties: &Properties) -> Result<Box<dyn Consumer>, ClientError> {
+        let config = ConsumerConfig::parse(properties).map_err(joined)?;
+        Ok(Box::new(consumer::EmbeddedConsumer::new(self.broker.clone(), config)))
+    }
+
+    fn producer(&self, properties: &Properties) -> Result<Arc<dyn Producer>, ClientError> {
+        let config = ProducerConfig::parse(properties).map_err(joined)?;
+        Ok(Arc::new(producer::EmbeddedProducer::new(self.broker.clone(), config)))
+    }
+
+    fn admin(&self) -> Arc<dyn Admin> {
+        Arc::new(admin::EmbeddedAdmin::new(self.broker.clone()))
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ClientError>> {
+        Box::pin(async {
+            if self.owned {
+                self.broker.close().await.map_err(client_error)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn joined(problems: Vec<ClientError>) -> ClientError {
+    let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    ClientError::new(ClientErrorKind::Config, text.join("; "))
+}
+
+/// A broker's error in the clients' terms.
+fn client_error(error: broker_core::Error) -> ClientError {
+    let kind = match error.code() {
+        ErrorCode::OffsetOutOfRange => ClientErrorKind::OffsetOutOfRange,
+        ErrorCode::UnknownTopicOrPartition => ClientErrorKind::UnknownTopicOrPartition,
+        ErrorCode::TopicAlreadyExists => ClientErrorKind::TopicExists,
+        ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId => ClientErrorKind::Fenced,
+        ErrorCode::RebalanceInProgress => ClientErrorKind::RebalanceInProgress,
+        ErrorCode::RequestTimedOut => ClientErrorKind::Timeout,
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => ClientErrorKind::RecordTooLarge,
+        ErrorCode::CorruptMessage => ClientErrorKind::Corrupt,
+        ErrorCode::CoordinatorNotAvailable => ClientErrorKind::Retriable,
+        ErrorCode::InvalidConfig => ClientErrorKind::Config,
+        _ => ClientErrorKind::Broker,
+    };
+    let text = error.to_string();
+    ClientError::with_source(kind, text, error)
+}
+
+fn to_broker(partition: &TopicPartition) -> broker_core::TopicPartition {
+    broker_core::TopicPartition { topic: partition.topic.clone(), partition: partition.partition }
+}
+
+fn from_broker(partition: broker_core::TopicPartition) -> TopicPartition {
+    TopicPartition { topic: partition.topic, partition: partition.partition }
+}
