@@ -1,13 +1,22 @@
 //! Annotated Kafka listeners: Spring Kafka's programming model for Rust.
 
+// Generated code says `::kafka_listener`, in this crate's own tests and examples too.
+extern crate self as kafka_listener;
+
 pub mod ack;
 pub mod client;
 pub mod codec;
 pub mod error;
 pub mod extract;
 pub mod handler;
+pub mod layer;
 pub mod listener;
+mod macros;
+pub mod prelude;
+#[doc(hidden)]
+pub mod private;
 pub mod registry;
 pub mod template;
 
 pub use client::BoxFuture;
+pub use kafka_listener_macros::kafka_listener;

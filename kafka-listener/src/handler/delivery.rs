@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::client::{ConsumerRecords, RawRecord, TopicPartition};
+use crate::error::Rejection;
 use crate::listener::{Acknowledgment, ConsumerHandle};
 
 /// One record or one batch on its way to a listener: the request of the tower stack. Owned, `'static`, cheap to clone.
@@ -89,6 +90,24 @@ impl BatchRecords {
     }
 }
 
+/// One record as an extractor sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct DeliveredRecord<'r> {
+    /// Where it comes from.
+    pub topic_partition: &'r TopicPartition,
+    /// The record.
+    pub record: &'r RawRecord,
+    /// Which delivery of it this is, from 1.
+    pub attempt: u32,
+}
+
+impl DeliveredRecord<'_> {
+    /// Says in a rejection which record it is about, unless it does already.
+    pub fn blame(&self, rejection: Rejection) -> Rejection {
+        rejection.at(self.topic_partition.clone(), self.record.offset())
+    }
+}
+
 /// What all deliveries of one worker share: who listens, in which group, with what state.
 pub struct DeliveryContext {
     listener_id: Arc<str>,
@@ -171,6 +190,51 @@ impl Delivery {
     /// What is delivered.
     pub fn payload(&self) -> &Payload {
         &self.payload
+    }
+
+    /// How many records the call is about: 1, or the batch's length.
+    pub fn len(&self) -> usize {
+        match &self.payload {
+            Payload::Record { .. } => 1,
+            Payload::Batch(records) => records.len(),
+        }
+    }
+
+    /// Whether it is a batch without records.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The one record; a batch is rejected.
+    pub fn single(&self) -> Result<DeliveredRecord<'_>, Rejection> {
+        match &self.payload {
+            Payload::Record { topic_partition, record, attempt } => {
+                Ok(DeliveredRecord { topic_partition, record, attempt: *attempt })
+            }
+            Payload::Batch(_) => {
+                Err(self.reject("one record was expected, and a batch came: the container is a batch container"))
+            }
+        }
+    }
+
+    /// The batch's records; none for a delivery of one record.
+    pub fn batch_records(&self) -> Option<&Arc<BatchRecords>> {
+        match &self.payload {
+            Payload::Record { .. } => None,
+            Payload::Batch(records) => Some(records),
+        }
+    }
+
+    /// A rejection that names the record, or the batch's first.
+    pub fn reject(&self, what: impl Into<String>) -> Rejection {
+        let rejection = Rejection::new(what);
+        match &self.payload {
+            Payload::Record { topic_partition, record, .. } => rejection.at(topic_partition.clone(), record.offset()),
+            Payload::Batch(records) => match records.get(0) {
+                Some((topic_partition, first)) => rejection.at(topic_partition.clone(), first.record.offset()),
+                None => rejection,
+            },
+        }
     }
 
     /// The listener's id.

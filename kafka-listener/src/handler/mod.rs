@@ -1,14 +1,16 @@
 //! Handlers: how a delivery becomes a call, and what its return means.
+//!
+//! [`ErasedHandler`] is a listener whose types are forgotten: what the container calls. [`HandlerService`] makes it the
+//! innermost service of a tower stack, whose request is the [`Delivery`] and whose response is the [`Outcome`].
 
 mod delivery;
+mod erased;
+mod function;
+mod outcome;
+mod service;
 
-pub use delivery::{BatchRecord, BatchRecords, Delivery, DeliveryContext, DeliveryContextBuilder, Payload};
-
-/// How a call ended well. A failure is an error of the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The listener returned Ok. In the container's own ack modes the delivery is done.
-    Handled,
-    /// A layer dropped the delivery before the listener saw it: done in every mode.
-    Filtered,
-}
+pub use delivery::{BatchRecord, BatchRecords, DeliveredRecord, Delivery, DeliveryContext, DeliveryContextBuilder, Payload};
+pub use erased::{Call, ErasedHandler};
+pub use function::{Handler, RawFn, raw};
+pub use outcome::{ListenerReturn, Outcome};
+pub use service::{BoxedHandler, HandlerService};

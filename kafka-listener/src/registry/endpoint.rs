@@ -91,6 +91,6 @@ pub struct Endpoint {
     pub spec: ListenerSpec,
     /// What the parameters take, in order.
     pub params: &'static [Param],
-    /// Extracts the parameters and calls the function.
-    pub invoke: for<'r> fn(&'r Delivery) -> BoxFuture<'r, ListenerResult>,
+    /// Extracts the parameters and calls the function. The future owns the delivery, and the parameters borrow from it.
+    pub invoke: fn(Delivery) -> BoxFuture<'static, ListenerResult>,
 }

@@ -1,5 +1,9 @@
-//! Listeners before they run ([`Endpoint`]), and how they are found.
+//! Listeners before they run ([`Endpoint`], [`Listener`]), and how they are found.
 
+mod discover;
 mod endpoint;
+mod owned;
 
+pub use discover::{Link, contributions, discovered, links, missing_crates};
 pub use endpoint::{Endpoint, ListenerSpec, PartitionSpec};
+pub use owned::{Listener, OwnedListener, OwnedListenerSpec, OwnedPartitionSpec};

@@ -1,0 +1,18 @@
+//! What listeners are written with: `use kafka_listener::prelude::*`.
+
+pub use crate::ack::AckMode;
+pub use crate::client::{NewTopic, SeekTo, TopicPartition};
+pub use crate::codec::Json;
+pub use crate::error::{BatchError, ListenerError, ListenerResult, Rejection};
+pub use crate::extract::{
+    Batch, ConsumerRecord, DeliveryAttempt, FromDelivery, FromRecord, GroupId, Header, HeaderName, Headers, Key, ListenerId,
+    Offset, Partition, State, Timestamp, Topic,
+};
+pub use crate::handler::{Delivery, raw};
+pub use crate::listener::{
+    AcknowledgingConsumerAwareMessageListener, AcknowledgingMessageListener, Acknowledgment,
+    BatchAcknowledgingConsumerAwareMessageListener, BatchAcknowledgingMessageListener, BatchConsumerAwareMessageListener,
+    BatchMessageListener, ConsumerAwareMessageListener, ConsumerHandle, MessageListener,
+};
+pub use crate::registry::Listener;
+pub use crate::{kafka_listener, link_listeners, listeners};
