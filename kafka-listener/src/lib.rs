@@ -4,10 +4,13 @@
 extern crate self as kafka_listener;
 
 pub mod ack;
+pub mod app;
 pub mod client;
 pub mod codec;
+pub mod container;
 pub mod error;
 pub mod extract;
+pub mod factory;
 pub mod handler;
 pub mod layer;
 pub mod listener;
@@ -17,6 +20,13 @@ pub mod prelude;
 pub mod private;
 pub mod registry;
 pub mod template;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+#[cfg(all(test, feature = "testing"))]
+mod smoke;
+
+pub use app::{Error, ErrorKind};
 
 pub use client::BoxFuture;
 pub use kafka_listener_macros::kafka_listener;

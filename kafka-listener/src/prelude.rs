@@ -1,13 +1,21 @@
 //! What listeners are written with: `use kafka_listener::prelude::*`.
 
 pub use crate::ack::AckMode;
+#[cfg(feature = "embedded")]
+pub use crate::app::Embedded;
+pub use crate::app::{KafkaApp, KafkaAppBuilder, RunningApp};
 pub use crate::client::{NewTopic, SeekTo, TopicPartition};
 pub use crate::codec::Json;
-pub use crate::error::{BatchError, ListenerError, ListenerResult, Rejection};
+pub use crate::container::Concurrency;
+pub use crate::error::{
+    BackOff, BatchError, CommonContainerStoppingErrorHandler, CommonLoggingErrorHandler, DeadLetters, DefaultErrorHandler,
+    ExponentialBackOff, FixedBackOff, ListenerError, ListenerResult, Rejection,
+};
 pub use crate::extract::{
     Batch, ConsumerRecord, DeliveryAttempt, FromDelivery, FromRecord, GroupId, Header, HeaderName, Headers, Key, ListenerId,
     Offset, Partition, State, Timestamp, Topic,
 };
+pub use crate::factory::ContainerFactory;
 pub use crate::handler::{Delivery, raw};
 pub use crate::listener::{
     AcknowledgingConsumerAwareMessageListener, AcknowledgingMessageListener, Acknowledgment,
@@ -15,4 +23,5 @@ pub use crate::listener::{
     BatchMessageListener, ConsumerAwareMessageListener, ConsumerHandle, MessageListener,
 };
 pub use crate::registry::Listener;
+pub use crate::template::{KafkaTemplate, ProducerRecord, SendError, SendFuture, SendResult};
 pub use crate::{kafka_listener, link_listeners, listeners};

@@ -61,6 +61,11 @@ impl BatchRecords {
         batch
     }
 
+    /// None yet, with room for this many.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { partitions: Vec::new(), records: Vec::with_capacity(capacity) }
+    }
+
     /// Adds a record at the end.
     pub fn push(&mut self, topic_partition: &TopicPartition, record: RawRecord, attempt: u32) {
         if self.partitions.last() != Some(topic_partition) {
@@ -167,6 +172,14 @@ impl DeliveryContext {
     /// Starts one: for the container, and for tests of handlers and extractors.
     pub fn builder() -> DeliveryContextBuilder {
         DeliveryContextBuilder::default()
+    }
+
+    pub(crate) fn listener_id(&self) -> &Arc<str> {
+        &self.listener_id
+    }
+
+    pub(crate) fn group_id(&self) -> Option<&Arc<str>> {
+        self.group_id.as_ref()
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod link;
 mod traits;
 
 pub use acknowledgment::{AckError, AckErrorKind, AckReceipt, Acknowledgment};
+pub(crate) use acknowledgment::{Mode as AckHandMode, stale as stale_ack};
 pub use adapter::IntoListener;
 pub use consumer_handle::{ConsumerHandle, HandleError};
 pub use traits::{

@@ -1,0 +1,402 @@
+//! [`KafkaApp`]: listeners, state and a backend become a running application.
+
+mod config;
+mod error;
+mod preflight;
+mod running;
+mod shutdown;
+
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use config::{ConfigError, Settings};
+pub use error::{Error, ErrorKind};
+pub use running::RunningApp;
+
+use crate::client::Subscription;
+use crate::client::embedded::EmbeddedBackend;
+use crate::client::{Backend, ClientErrorKind, NewTopic, Properties};
+use crate::container::{ConcurrentListenerContainer, ContainerSeed, Events, Source};
+use crate::error::RecoverContext;
+use crate::factory::ContainerFactory;
+use crate::registry::{Endpoint, ListenerRegistry, OwnedListener, discovered, missing_crates};
+use crate::template::KafkaTemplate;
+
+/// The entry: [`KafkaApp::builder`].
+#[derive(Debug)]
+pub struct KafkaApp(());
+
+impl KafkaApp {
+    /// Starts describing an app.
+    pub fn builder() -> KafkaAppBuilder {
+        KafkaAppBuilder::default()
+    }
+}
+
+/// The embedded broker of an app.
+#[derive(Debug, Clone, Default)]
+pub struct Embedded {
+    place: Place,
+    config: broker_core::BrokerConfig,
+    virtual_time: Option<i64>,
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Place {
+    #[default]
+    Memory,
+    Dir(PathBuf),
+    Shared(broker_core::Broker),
+}
+
+impl Embedded {
+    /// In memory: nothing outlives the process.
+    pub fn memory() -> Self {
+        Self::default()
+    }
+
+    /// In files below this folder, which is made if it is not there and locked against a second process.
+    pub fn dir(dir: impl Into<PathBuf>) -> Self {
+        Self { place: Place::Dir(dir.into()), ..Self::default() }
+    }
+
+    /// A broker that is open already, shared with others; the app does not close it.
+    pub fn shared(broker: broker_core::Broker) -> Self {
+        Self { place: Place::Shared(broker), ..Self::default() }
+    }
+
+    /// The broker's settings.
+    pub fn config(mut self, config: broker_core::BrokerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Where the broker's randomness (member ids, sticky partitions) starts; from the system otherwise.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Takes the time from tokio's clock, which a test may pause, starting at this many milliseconds since 1970.
+    pub fn virtual_time(mut self, start_ms: i64) -> Self {
+        self.virtual_time = Some(start_ms);
+        self
+    }
+
+    fn open(self) -> Result<Arc<dyn Backend>, broker_core::Error> {
+        let mut builder = broker_core::Broker::builder().config(self.config);
+        if let Some(seed) = self.seed {
+            builder = builder.seed(seed);
+        }
+        if let Some(start) = self.virtual_time {
+            builder = builder.clock(Arc::new(broker_core::TokioClock::new(start)));
+        }
+        let (broker, owned) = match self.place {
+            Place::Memory => {
+                tracing::info!(target: "kafka_listener::app", "embedded broker in memory: nothing outlives the process; keep it with .embedded(Embedded::dir(\"./data\"))");
+                (builder.open()?, true)
+            }
+            Place::Dir(dir) => (builder.dir(dir).open()?, true),
+            Place::Shared(broker) => (broker, false),
+        };
+        Ok(Arc::new(EmbeddedBackend::new(broker, owned)))
+    }
+}
+
+/// Describes an app: what listens, with what state, on which broker.
+#[derive(Default)]
+pub struct KafkaAppBuilder {
+    config_file: Option<PathBuf>,
+    code: BTreeMap<String, String>,
+    environment: Option<Vec<(String, String)>>,
+    kafka: Properties,
+    producer: Properties,
+    embedded: Option<Embedded>,
+    topics: Vec<NewTopic>,
+    states: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    factories: BTreeMap<Arc<str>, ContainerFactory>,
+    duplicate_factories: Vec<Arc<str>>,
+    listeners: Vec<OwnedListener>,
+    only: Option<Vec<&'static Endpoint>>,
+    default_topic: Option<String>,
+    shutdown_timeout: Option<Duration>,
+    handle_signals: Option<bool>,
+}
+
+/// How long a shutdown waits for calls that run, in all.
+pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl KafkaAppBuilder {
+    /// Reads settings from a TOML file, below the environment, below what is set in code. Its `[kafka]` table holds Kafka's own
+    /// names; the rest is for `${...}`.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config_file = Some(path.into());
+        self
+    }
+
+    /// Sets a value for `${name}` in code, over environment and file.
+    pub fn config(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.code.insert(name.into(), value.to_string());
+        self
+    }
+
+    /// Takes these in place of the process's environment: for tests.
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment = Some(variables.into_iter().collect());
+        self
+    }
+
+    /// Sets one of Kafka's consumer settings for all listeners, for example `auto.offset.reset`.
+    pub fn property(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+        self.kafka.set(key, value);
+        self
+    }
+
+    /// Sets one of Kafka's producer settings for the app's template, for example `linger.ms`.
+    pub fn producer_property(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+        self.producer.set(key, value);
+        self
+    }
+
+    /// The embedded broker: where it keeps its data. In memory by default.
+    pub fn embedded(mut self, embedded: Embedded) -> Self {
+        self.embedded = Some(embedded);
+        self
+    }
+
+    /// Makes a topic if it is not there. One that is there keeps its partitions; a difference is said.
+    pub fn topic(mut self, topic: NewTopic) -> Self {
+        self.topics.push(topic);
+        self
+    }
+
+    /// Gives the app a state, one of each type, for `State<S>` parameters.
+    pub fn state<S: Send + Sync + 'static>(mut self, state: S) -> Self {
+        self.states.insert(TypeId::of::<S>(), Arc::new(state));
+        self
+    }
+
+    /// Adds a container factory. Two of one name are refused at start.
+    pub fn factory(mut self, factory: ContainerFactory) -> Self {
+        let name: Arc<str> = Arc::from(factory.name());
+        if self.factories.insert(name.clone(), factory).is_some() {
+            self.duplicate_factories.push(name);
+        }
+        self
+    }
+
+    /// Adds a listener that was made without the attribute.
+    pub fn listener(mut self, listener: impl Into<OwnedListener>) -> Self {
+        self.listeners.push(listener.into());
+        self
+    }
+
+    /// Runs only these annotated listeners, in place of all that are linked in: `listeners![a, b]`.
+    pub fn listeners(mut self, listeners: impl IntoIterator<Item = &'static Endpoint>) -> Self {
+        self.only.get_or_insert_with(Vec::new).extend(listeners);
+        self
+    }
+
+    /// The topic of `send_default`.
+    pub fn default_topic(mut self, topic: impl Into<String>) -> Self {
+        self.default_topic = Some(topic.into());
+        self
+    }
+
+    /// How long a shutdown waits for calls that run, in all; 30 s.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = Some(timeout);
+        self
+    }
+
+    /// Whether ctrl-c and SIGTERM end [`RunningApp::wait`]; true.
+    pub fn handle_signals(mut self, handle: bool) -> Self {
+        self.handle_signals = Some(handle);
+        self
+    }
+
+    /// [`start`](Self::start), then [`RunningApp::wait`].
+    pub async fn run(self) -> Result<(), Error> {
+        self.start().await?.wait().await
+    }
+
+    /// Checks everything, reports every problem in one error, then starts. Annotated listeners are found by linking.
+    pub async fn start(mut self) -> Result<RunningApp, Error> {
+        let mut problems = Vec::new();
+        let settings = self.settings(&mut problems);
+        let kafka = settings.kafka(&self.kafka);
+        let backend = self.backend(&kafka, &mut problems)?;
+        let template = self.template(backend.as_ref(), &mut problems);
+        self.states.insert(TypeId::of::<KafkaTemplate>(), Arc::new(template.clone()));
+        for name in &self.duplicate_factories {
+            problems.push(format!("two container factories are named '{name}': give each a name of its own"));
+        }
+        let listeners = self.take_listeners(&mut problems);
+        let types: BTreeSet<TypeId> = self.states.keys().copied().collect();
+        let looked = preflight::Preflight {
+            settings: &settings,
+            factories: &self.factories,
+            states: &types,
+            kafka: &kafka,
+            backend: backend.as_ref(),
+        };
+        let (ready, found) = preflight::check(&looked, listeners);
+        problems.extend(found);
+        for one in &ready {
+            preflight::check_acknowledgment(one, &mut problems);
+        }
+        if problems.is_empty() {
+            self.make_topics(backend.as_ref(), &ready, &mut problems).await;
+        }
+        if !problems.is_empty() {
+            let _ = backend.close().await;
+            return Err(Error::preflight(problems));
+        }
+        self.launch(backend, template, ready).await
+    }
+
+    fn settings(&mut self, problems: &mut Vec<String>) -> Settings {
+        let environment = self.environment.take().unwrap_or_else(|| std::env::vars().collect());
+        let settings = Settings::in_code(std::mem::take(&mut self.code)).with_environment(environment);
+        match &self.config_file {
+            None => settings,
+            Some(path) => settings.clone().with_file(path).unwrap_or_else(|error| {
+                problems.push(error.to_string());
+                settings
+            }),
+        }
+    }
+
+    fn backend(&mut self, kafka: &Properties, problems: &mut Vec<String>) -> Result<Arc<dyn Backend>, Error> {
+        if let Some(servers) = kafka.get("bootstrap.servers") {
+            problems.push(format!(
+                "bootstrap.servers = \"{servers}\" means Apache Kafka, which this version cannot reach yet; unset it to use the embedded broker"
+            ));
+        }
+        self.embedded.take().unwrap_or_default().open().map_err(|error| {
+            problems.push(format!("the embedded broker cannot be opened: {error}"));
+            Error::preflight(std::mem::take(problems))
+        })
+    }
+
+    fn template(&self, backend: &dyn Backend, problems: &mut Vec<String>) -> KafkaTemplate {
+        let producer = backend.producer(&self.producer).or_else(|error| {
+            problems.push(format!("producer settings: {error}"));
+            backend.producer(&Properties::new())
+        });
+        match producer {
+            Ok(producer) => KafkaTemplate::new(producer, self.default_topic.as_deref()),
+            Err(error) => {
+                problems.push(format!("no producer can be made: {error}"));
+                KafkaTemplate::disconnected()
+            }
+        }
+    }
+
+    fn take_listeners(&mut self, problems: &mut Vec<String>) -> Vec<OwnedListener> {
+        let annotated = self.only.take().unwrap_or_else(|| {
+            problems.extend(missing_crates());
+            discovered()
+        });
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        annotated.iter().for_each(|endpoint| *counts.entry(endpoint.spec.package).or_default() += 1);
+        tracing::info!(target: "kafka_listener::app", ?counts, by_hand = self.listeners.len(), "listeners found");
+        let mut all: Vec<OwnedListener> = annotated.into_iter().map(OwnedListener::from).collect();
+        all.append(&mut self.listeners);
+        all
+    }
+
+    /// Makes declared topics; looks for the listeners' own.
+    async fn make_topics(&self, backend: &dyn Backend, ready: &[preflight::Ready], problems: &mut Vec<String>) {
+        let admin = backend.admin();
+        for topic in &self.topics {
+            match admin.create_topic(topic).await {
+                Ok(()) => tracing::info!(target: "kafka_listener::app", topic = topic.name, "topic made"),
+                Err(error) if error.kind() == ClientErrorKind::TopicExists => {
+                    if let (Ok(Some(there)), Some(wanted)) = (admin.topic(&topic.name).await, topic.partitions)
+                        && there.partitions != wanted
+                    {
+                        tracing::warn!(target: "kafka_listener::app", topic = topic.name, partitions = there.partitions, wanted, "the topic has another number of partitions; it is left as it is");
+                    }
+                }
+                Err(error) => problems.push(format!("topic '{}': {error}", topic.name)),
+            }
+        }
+        for one in ready {
+            let Source::Subscribed(Subscription::Topics(topics)) = &one.properties.source else { continue };
+            for name in topics {
+                match admin.topic(name).await {
+                    Ok(Some(_)) => {}
+                    Ok(None) if one.properties.missing_topics_fatal => problems.push(format!(
+                        "listener '{}': topic '{name}' does not exist (missing_topics_fatal); declare it: .topic(NewTopic::new(\"{name}\"))",
+                        one.properties.id
+                    )),
+                    Ok(None) => {
+                        tracing::info!(target: "kafka_listener::app", topic = %name, listener = %one.properties.id, "the topic does not exist yet; it is made when somebody first uses it");
+                    }
+                    Err(error) => problems.push(format!("topic '{name}': {error}")),
+                }
+            }
+        }
+    }
+
+    async fn launch(
+        self,
+        backend: Arc<dyn Backend>,
+        template: KafkaTemplate,
+        ready: Vec<preflight::Ready>,
+    ) -> Result<RunningApp, Error> {
+        let events = Events::default();
+        let states = Arc::new(self.states);
+        let recover = RecoverContext::new(template.producer().cloned(), backend.admin());
+        tell_start(backend.as_ref(), &ready);
+        let containers: Vec<_> = ready
+            .into_iter()
+            .map(|one| {
+                let service = one.factory.wrap(one.listener.handler.into_service());
+                ConcurrentListenerContainer::new(ContainerSeed {
+                    properties: one.properties,
+                    service,
+                    error_handler: one.factory.handler(),
+                    backend: backend.clone(),
+                    recover: recover.clone(),
+                    states: states.clone(),
+                    events: events.clone(),
+                })
+            })
+            .collect();
+        let app = RunningApp::new(running::Parts {
+            backend,
+            template,
+            registry: ListenerRegistry::new(containers.clone()),
+            events,
+            states,
+            shutdown_timeout: self.shutdown_timeout.unwrap_or(DEFAULT_SHUTDOWN_TIMEOUT),
+            handle_signals: self.handle_signals.unwrap_or(true),
+        });
+        for container in &containers {
+            if container.properties().auto_startup
+                && let Err(error) = container.start().await
+            {
+                let _ = app.shutdown().await;
+                return Err(error.into());
+            }
+        }
+        Ok(app)
+    }
+}
+
+/// The start-up table: one line a listener.
+fn tell_start(backend: &dyn Backend, ready: &[preflight::Ready]) {
+    for one in ready {
+        let properties = &one.properties;
+        tracing::info!(target: "kafka_listener::app",
+            listener = %properties.id, source = ?properties.source, group = ?properties.group_id, ack_mode = %properties.ack_mode,
+            batch = properties.batch, concurrency = ?properties.concurrency, factory = one.factory.name(),
+            reset = properties.consumer.get("auto.offset.reset").unwrap_or("latest"), backend = %backend.describe(), "listener");
+    }
+}

@@ -1,0 +1,488 @@
+//! May the app start? Every listener is resolved here, attribute over factory over default, and every problem is reported
+//! together, before the first poll.
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::Settings;
+use crate::ack::AckMode;
+use crate::client::{Backend, Properties, SeekTo, StartOffset, Subscription, TopicPartition};
+use crate::container::{Concurrency, ContainerProperties, Source};
+use crate::extract::Param;
+use crate::factory::{ContainerFactory, DEFAULT_FACTORY};
+use crate::registry::{OwnedListener, OwnedListenerSpec};
+
+/// What preflight looks at.
+pub(super) struct Preflight<'a> {
+    pub settings: &'a Settings,
+    pub factories: &'a BTreeMap<Arc<str>, ContainerFactory>,
+    pub states: &'a BTreeSet<TypeId>,
+    /// Kafka's settings for all of the app: file, environment, code.
+    pub kafka: &'a Properties,
+    pub backend: &'a dyn Backend,
+}
+
+/// A listener that may start.
+pub(super) struct Ready {
+    pub properties: ContainerProperties,
+    pub factory: ContainerFactory,
+    pub listener: OwnedListener,
+}
+
+/// Collects the problems of one listener, each with its name and place.
+struct Problems<'a> {
+    place: String,
+    found: &'a mut Vec<String>,
+}
+
+impl Problems<'_> {
+    fn add(&mut self, text: impl Display) {
+        self.found.push(format!("{}: {text}", self.place));
+    }
+
+    fn take<T, E: Display>(&mut self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+}
+
+/// Resolves all listeners; the second list names every problem.
+pub(super) fn check(preflight: &Preflight<'_>, listeners: Vec<OwnedListener>) -> (Vec<Ready>, Vec<String>) {
+    let mut found = Vec::new();
+    let mut ready = Vec::new();
+    let mut ids: BTreeMap<Arc<str>, String> = BTreeMap::new();
+    for listener in listeners {
+        let place = place(&listener.spec);
+        let before = found.len();
+        let mut problems = Problems { place: place.clone(), found: &mut found };
+        let resolved = resolve(preflight, listener, &mut problems);
+        let Some(resolved) = resolved else { continue };
+        if let Some(other) = ids.insert(resolved.properties.id.clone(), place.clone()) {
+            found.push(format!(
+                "{place}: the id '{}' is taken by {other}; give each listener an id of its own: id = \"...\"",
+                resolved.properties.id
+            ));
+        }
+        if found.len() == before {
+            ready.push(resolved);
+        }
+    }
+    warn_shared_groups(&ready);
+    (ready, found)
+}
+
+fn place(spec: &OwnedListenerSpec) -> String {
+    let name = spec.id.as_deref().unwrap_or(&spec.function);
+    if spec.file.is_empty() { format!("listener '{name}'") } else { format!("listener '{name}' ({}:{})", spec.file, spec.line) }
+}
+
+/// Listeners of one group that share a topic split its partitions, which is seldom meant.
+fn warn_shared_groups(ready: &[Ready]) {
+    let mut seen: BTreeMap<(Arc<str>, Arc<str>), Arc<str>> = BTreeMap::new();
+    for one in ready {
+        let (Some(group), Source::Subscribed(Subscription::Topics(topics))) = (&one.properties.group_id, &one.properties.source)
+        else {
+            continue;
+        };
+        for topic in topics {
+            if let Some(other) = seen.insert((group.clone(), topic.clone()), one.properties.id.clone()) {
+                tracing::warn!(target: "kafka_listener::app", %topic, %group, listener = %one.properties.id, %other,
+                    "these listeners share topic and group: they split its partitions; give each a group of its own if each shall see every record");
+            }
+        }
+    }
+}
+
+fn resolve(preflight: &Preflight<'_>, listener: OwnedListener, problems: &mut Problems<'_>) -> Option<Ready> {
+    let spec = resolve_texts(preflight.settings, &listener.spec, problems);
+    let factory = factory(preflight, &spec, problems)?;
+    let id: Arc<str> = Arc::from(spec.id.clone().unwrap_or_else(|| spec.function.clone()));
+    let source = source(&spec, problems);
+    let mut properties = ContainerProperties::new(id, source.unwrap_or(Source::Partitions(Vec::new())));
+    apply_factory(&mut properties, &factory);
+    apply_spec(&mut properties, &spec, problems);
+    shape(&mut properties, &listener, &spec, &factory, problems);
+    consumer_settings(preflight, &mut properties, &spec, &factory, problems);
+    modes(&properties, &spec, &factory, problems);
+    states(preflight, &listener, problems);
+    Some(Ready { properties, factory, listener: OwnedListener { spec, handler: listener.handler } })
+}
+
+/// Replaces `${..}` everywhere.
+fn resolve_texts(settings: &Settings, spec: &OwnedListenerSpec, problems: &mut Problems<'_>) -> OwnedListenerSpec {
+    let mut resolved = spec.clone();
+    let mut one = |key: &str, text: &mut String| match settings.resolve(text) {
+        Ok(value) => *text = value,
+        Err(error) => problems.add(format!("{key}: {error}")),
+    };
+    let options = [
+        ("id", &mut resolved.id),
+        ("topic_pattern", &mut resolved.topic_pattern),
+        ("group_id", &mut resolved.group_id),
+        ("client_id_prefix", &mut resolved.client_id_prefix),
+        ("container_factory", &mut resolved.container_factory),
+        ("concurrency", &mut resolved.concurrency),
+        ("batch", &mut resolved.batch),
+        ("ack_mode", &mut resolved.ack_mode),
+        ("ack_count", &mut resolved.ack_count),
+        ("ack_time", &mut resolved.ack_time),
+        ("auto_startup", &mut resolved.auto_startup),
+    ];
+    for (key, value) in options {
+        if let Some(text) = value {
+            one(key, text);
+        }
+    }
+    resolved.topics.iter_mut().for_each(|text| one("topic", text));
+    resolved.properties.iter_mut().for_each(|text| one("properties", text));
+    for partition in &mut resolved.partitions {
+        one("partitions", &mut partition.topic);
+        one("partitions", &mut partition.partitions);
+        if let Some(offset) = &mut partition.offset {
+            one("partitions", offset);
+        }
+    }
+    // `topic = "${topics}"` may name several.
+    resolved.topics = resolved.topics.iter().flat_map(|text| text.split(',')).map(|topic| topic.trim().to_owned()).collect();
+    resolved
+}
+
+fn factory(preflight: &Preflight<'_>, spec: &OwnedListenerSpec, problems: &mut Problems<'_>) -> Option<ContainerFactory> {
+    let name = spec.container_factory.as_deref().unwrap_or(DEFAULT_FACTORY);
+    let found = preflight.factories.get(name).cloned();
+    if found.is_none() && spec.container_factory.is_some() {
+        let known: Vec<_> = preflight.factories.keys().map(|name| name.as_ref()).collect();
+        let known =
+            if known.is_empty() { "none was given to the app".to_owned() } else { format!("there are: {}", known.join(", ")) };
+        problems.add(format!(
+            "container_factory = \"{name}\" is unknown; {known}. Add it with .factory(ContainerFactory::named(\"{name}\"))"
+        ));
+        return None;
+    }
+    Some(found.unwrap_or_default())
+}
+
+fn source(spec: &OwnedListenerSpec, problems: &mut Problems<'_>) -> Option<Source> {
+    let given = usize::from(!spec.topics.is_empty())
+        + usize::from(spec.topic_pattern.is_some())
+        + usize::from(!spec.partitions.is_empty());
+    if given != 1 {
+        problems.add("exactly one of topic (or topics), topic_pattern and partitions must be given");
+        return None;
+    }
+    if let Some(pattern) = &spec.topic_pattern {
+        if let Err(error) = regex::Regex::new(pattern) {
+            problems.add(format!("topic_pattern = \"{pattern}\" is no regular expression: {error}"));
+        }
+        return Some(Source::Subscribed(Subscription::Pattern(pattern.clone())));
+    }
+    if !spec.topics.is_empty() {
+        for topic in &spec.topics {
+            if let Err(error) = topic_name(topic) {
+                problems.add(error);
+            }
+        }
+        let topics: BTreeSet<&String> = spec.topics.iter().collect();
+        return Some(Source::Subscribed(Subscription::Topics(
+            topics.into_iter().map(|topic| Arc::from(topic.as_str())).collect(),
+        )));
+    }
+    let mut all = BTreeMap::new();
+    for partition in &spec.partitions {
+        let start = match partition.offset.as_deref().map(start_offset) {
+            None => StartOffset::Committed,
+            Some(Ok(start)) => start,
+            Some(Err(error)) => {
+                problems.add(error);
+                continue;
+            }
+        };
+        match partition_numbers(&partition.partitions) {
+            Ok(numbers) => {
+                for number in numbers {
+                    let partition = TopicPartition::new(partition.topic.as_str(), number);
+                    if all.insert(partition.clone(), start).is_some() {
+                        problems.add(format!("partition {partition} is given twice"));
+                    }
+                }
+            }
+            Err(error) => problems.add(error),
+        }
+    }
+    Some(Source::Partitions(all.into_iter().collect()))
+}
+
+fn topic_name(topic: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if topic.is_empty() || topic.len() > 249 || topic == "." || topic == ".." || !topic.chars().all(legal) {
+        return Err(format!("topic \"{topic}\" is no topic name: 1 to 249 of letters, digits, '.', '_' and '-'"));
+    }
+    Ok(())
+}
+
+/// `0`, `0-5`, `0-5, 7`.
+fn partition_numbers(text: &str) -> Result<Vec<i32>, String> {
+    let wrong = || format!("partitions \"{text}\": expected numbers and ranges such as \"0-5, 7\"");
+    let mut numbers = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let first: i32 = first.trim().parse().map_err(|_| wrong())?;
+        let last: i32 = last.trim().parse().map_err(|_| wrong())?;
+        if first < 0 || last < first || last - first > 100_000 {
+            return Err(wrong());
+        }
+        numbers.extend(first..=last);
+    }
+    Ok(numbers)
+}
+
+fn start_offset(text: &str) -> Result<StartOffset, String> {
+    let at = |to| Ok(StartOffset::At(to));
+    match text.trim() {
+        "committed" => Ok(StartOffset::Committed),
+        "beginning" => at(SeekTo::Beginning),
+        "end" => at(SeekTo::End),
+        other => {
+            if let Some(time) = other.strip_prefix("timestamp:") {
+                return time
+                    .trim()
+                    .parse()
+                    .map(SeekTo::Timestamp)
+                    .map(StartOffset::At)
+                    .map_err(|_| format!("offset \"{text}\": expected milliseconds since 1970 behind 'timestamp:'"));
+            }
+            match other.parse::<i64>() {
+                Ok(offset) if offset < 0 => at(SeekTo::FromEnd(-offset)),
+                Ok(offset) => at(SeekTo::Offset(offset)),
+                Err(_) => Err(format!(
+                    "offset \"{text}\": expected committed, beginning, end, a number, a negative number (from the end) or timestamp:<ms>"
+                )),
+            }
+        }
+    }
+}
+
+macro_rules! take_set {
+    ($from:expr => $to:expr; $($name:ident),* $(,)?) => {
+        $(if let Some(value) = $from.$name.clone() { $to.$name = value; })*
+    };
+}
+
+fn apply_factory(properties: &mut ContainerProperties, factory: &ContainerFactory) {
+    let settings = &factory.settings;
+    take_set!(settings => properties; ack_mode, ack_count, ack_time, concurrency, async_acks, max_unacked, ack_timeout,
+        sync_commits, commit_retries, sync_commit_timeout, poll_timeout, shutdown_timeout, poll_error_back_off,
+        missing_topics_fatal, auto_startup);
+    properties.idle_event_interval = settings.idle_event_interval;
+    properties.idle_partition_event_interval = settings.idle_partition_event_interval;
+    properties.lag_event_interval = settings.lag_event_interval;
+}
+
+fn apply_spec(properties: &mut ContainerProperties, spec: &OwnedListenerSpec, problems: &mut Problems<'_>) {
+    if let Some(mode) = &spec.ack_mode
+        && let Some(mode) = problems.take(AckMode::from_str(mode).map_err(|error| format!("ack_mode: {error}")))
+    {
+        properties.ack_mode = mode;
+    }
+    if let Some(count) = number(&spec.ack_count, "ack_count", 1, problems) {
+        properties.ack_count = count;
+    }
+    if let Some(text) = &spec.ack_time {
+        match humantime::parse_duration(text) {
+            Ok(time) if time > Duration::ZERO => properties.ack_time = time,
+            Ok(_) => problems.add("ack_time must be longer than nothing, for example \"5s\""),
+            Err(error) => problems.add(format!("ack_time = \"{text}\" is no duration such as \"5s\": {error}")),
+        }
+    }
+    match spec.concurrency.as_deref() {
+        Some("auto") => properties.concurrency = Concurrency::Auto,
+        Some(_) => {
+            if let Some(workers) = number(&spec.concurrency, "concurrency", 1, problems) {
+                properties.concurrency = Concurrency::Fixed(workers as usize);
+            }
+        }
+        None => {}
+    }
+    if let Some(start) = boolean(&spec.auto_startup, "auto_startup", problems) {
+        properties.auto_startup = start;
+    }
+}
+
+fn number(text: &Option<String>, key: &str, least: u64, problems: &mut Problems<'_>) -> Option<u64> {
+    let text = text.as_ref()?;
+    match text.trim().parse::<u64>() {
+        Ok(number) if number >= least => Some(number),
+        _ => {
+            let auto = if key == "concurrency" { " or \"auto\"" } else { "" };
+            problems.add(format!("{key} = \"{text}\": expected a whole number from {least}{auto}"));
+            None
+        }
+    }
+}
+
+fn boolean(text: &Option<String>, key: &str, problems: &mut Problems<'_>) -> Option<bool> {
+    let text = text.as_ref()?;
+    match text.trim() {
+        "true" => Some(true),
+        "false" => Some(false),
+        other => {
+            problems.add(format!("{key} = \"{other}\": expected true or false"));
+            None
+        }
+    }
+}
+
+/// The parameters decide the shape; what else was said must agree.
+fn shape(
+    properties: &mut ContainerProperties,
+    listener: &OwnedListener,
+    spec: &OwnedListenerSpec,
+    factory: &ContainerFactory,
+    problems: &mut Problems<'_>,
+) {
+    let batch = listener.handler.params.iter().any(|param| matches!(param, Param::Batch));
+    let record = listener.handler.params.iter().any(|param| matches!(param, Param::Record));
+    let said = boolean(&spec.batch, "batch", problems).or(factory.settings.batch);
+    match said {
+        Some(true) if record => {
+            problems.add("batch = true, but the listener takes the payload of one record; take Batch<..> instead")
+        }
+        Some(false) if batch => {
+            problems.add("batch = false, but the listener takes Batch<..>; take the payload of one record instead")
+        }
+        _ => {}
+    }
+    properties.batch = batch || (!record && said == Some(true));
+}
+
+fn consumer_settings(
+    preflight: &Preflight<'_>,
+    properties: &mut ContainerProperties,
+    spec: &OwnedListenerSpec,
+    factory: &ContainerFactory,
+    problems: &mut Problems<'_>,
+) {
+    let mut own = Properties::new();
+    for line in &spec.properties {
+        match line.split_once('=').or_else(|| line.split_once(':')) {
+            Some((key, _)) if matches!(key.trim(), "group.id" | "client.id") => {
+                problems.add(format!(
+                    "properties: '{}' is set by {}",
+                    key.trim(),
+                    if key.trim() == "group.id" { "group_id" } else { "client_id_prefix" }
+                ));
+            }
+            Some((key, value)) => drop(own.set(key.trim(), value.trim())),
+            None => problems.add(format!("properties: \"{line}\" is not of the form \"key=value\"")),
+        }
+    }
+    let mut settings = own.over(&factory.properties.over(preflight.kafka));
+    let group = spec.group_id.clone().or_else(|| spec.id.clone()).or_else(|| settings.get("group.id").map(str::to_owned));
+    match (&group, &properties.source) {
+        (Some(group), _) if !group.is_empty() => {
+            settings.set("group.id", group);
+            properties.group_id = Some(Arc::from(group.as_str()));
+        }
+        (_, Source::Partitions(_)) => {}
+        _ => {
+            problems.add("no consumer group: give group_id = \"...\" (or an id, or group.id in the factory or the configuration)")
+        }
+    }
+    let client = spec.client_id_prefix.clone().or_else(|| settings.get("client.id").map(str::to_owned));
+    settings.set("client.id", client.unwrap_or_else(|| properties.id.to_string()));
+    if settings.get("enable.auto.commit").is_none() {
+        settings.set("enable.auto.commit", false);
+    }
+    properties.auto_commit = settings.get("enable.auto.commit") == Some("true");
+    properties.reset_latest = settings.get("auto.offset.reset").is_none_or(|reset| reset == "latest");
+    if let Some(Ok(limit)) = settings.get("max.poll.interval.ms").map(str::parse) {
+        properties.max_poll_interval = Duration::from_millis(limit);
+    }
+    for problem in preflight.backend.check_consumer(&settings) {
+        problems.add(problem);
+    }
+    properties.consumer = settings;
+}
+
+fn modes(properties: &ContainerProperties, spec: &OwnedListenerSpec, factory: &ContainerFactory, problems: &mut Problems<'_>) {
+    let mode = properties.ack_mode;
+    if mode == AckMode::Record && properties.batch {
+        problems.add("ack_mode Record cannot serve a batch listener: use Batch, or take one record");
+    }
+    if mode.is_manual() && properties.auto_commit {
+        problems.add(format!(
+            "ack_mode {mode} with enable.auto.commit=true: acknowledgments would mean nothing; turn one of them off"
+        ));
+    }
+    if properties.async_acks && !mode.is_manual() {
+        problems.add(format!("async_acks needs ack_mode Manual or ManualImmediate, not {mode}"));
+    }
+    let counts = matches!(mode, AckMode::Count | AckMode::CountTime);
+    let times = matches!(mode, AckMode::Time | AckMode::CountTime);
+    if (spec.ack_count.is_some() || factory.settings.ack_count.is_some() && factory.settings.ack_mode == Some(mode)) && !counts {
+        problems.add(format!("ack_count is set, but ack_mode {mode} ignores it: it is for Count and CountTime"));
+    }
+    if (spec.ack_time.is_some() || factory.settings.ack_time.is_some() && factory.settings.ack_mode == Some(mode)) && !times {
+        problems.add(format!("ack_time is set, but ack_mode {mode} ignores it: it is for Time and CountTime"));
+    }
+}
+
+fn states(preflight: &Preflight<'_>, listener: &OwnedListener, problems: &mut Problems<'_>) {
+    for param in &listener.handler.params {
+        if let Param::State { id, name } = param
+            && !preflight.states.contains(&id())
+        {
+            problems.add(format!("State<{0}> has no value: give it to the app with .state({0} {{ .. }})", name()));
+        }
+    }
+}
+
+/// A listener that takes an acknowledgment needs a manual mode, and the other way round.
+pub(super) fn check_acknowledgment(ready: &Ready, problems: &mut Vec<String>) {
+    let takes = ready.listener.handler.params.iter().any(|param| matches!(param, Param::Acknowledgment));
+    let mode = ready.properties.ack_mode;
+    let whole = ready.listener.handler.params.iter().any(|param| matches!(param, Param::Other));
+    let place = place(&ready.listener.spec);
+    if takes && !mode.is_manual() {
+        problems.push(format!(
+            "{place}: it takes an Acknowledgment, but ack_mode is {mode}: use Manual or ManualImmediate, or take none"
+        ));
+    }
+    if !takes && !whole && mode.is_manual() {
+        problems.push(format!(
+            "{place}: ack_mode {mode} needs an Acknowledgment among the parameters: nothing would ever be committed"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partition_lists_are_read() {
+        for (text, expected) in
+            [("0", Some(vec![0])), ("0-2, 5", Some(vec![0, 1, 2, 5])), ("", None), ("2-1", None), ("x", None), ("-1", None)]
+        {
+            assert_eq!(partition_numbers(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn start_offsets_are_read() {
+        for (text, expected) in [
+            ("committed", Some(StartOffset::Committed)),
+            ("beginning", Some(StartOffset::At(SeekTo::Beginning))),
+            ("end", Some(StartOffset::At(SeekTo::End))),
+            ("17", Some(StartOffset::At(SeekTo::Offset(17)))),
+            ("-10", Some(StartOffset::At(SeekTo::FromEnd(10)))),
+            ("timestamp:5", Some(StartOffset::At(SeekTo::Timestamp(5)))),
+            ("soon", None),
+        ] {
+            assert_eq!(start_offset(text).ok(), expected, "{text}");
+        }
+    }
+}

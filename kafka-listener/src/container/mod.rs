@@ -1,0 +1,20 @@
+//! Containers: the consumers of one listener, and all that happens between a poll and a commit.
+
+mod commit;
+mod concurrent;
+mod dispatch_batch;
+mod dispatch_record;
+mod event;
+mod failure;
+mod messages;
+mod parts;
+mod properties;
+mod rebalance;
+mod state;
+mod worker;
+
+pub use concurrent::{ConcurrentListenerContainer, ContainerError};
+pub(crate) use concurrent::{ContainerSeed, stop_all};
+pub use event::{ContainerEvent, EVENT_BUFFER, EventKind, EventStream, Events, PauseReason, StopReason};
+pub use properties::{Concurrency, ContainerProperties, Source};
+pub use state::ContainerState;
