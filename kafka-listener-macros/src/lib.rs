@@ -1,9 +1,11 @@
-//! The attribute macros of kafka-listener.
+//! The attribute of kafka-listener. It is documented there, where its examples can be compiled.
+
+mod listener;
 
 use proc_macro::TokenStream;
 
-/// Makes an `async fn` a listener.
+/// Makes an `async fn` a listener: see `kafka_listener::kafka_listener`.
 #[proc_macro_attribute]
-pub fn kafka_listener(_args: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn kafka_listener(args: TokenStream, item: TokenStream) -> TokenStream {
+    listener::attribute(args.into(), item.into()).into()
 }

@@ -6,7 +6,7 @@
 #[macro_export]
 macro_rules! listeners {
     ($($($segment:ident)::+),* $(,)?) => {
-        ::std::vec::Vec::<&'static $crate::registry::Endpoint>::from([$(&<$($segment)::+ {}>::ENDPOINT),*])
+        ::std::vec::Vec::<&'static $crate::registry::Endpoint>::from([$(&$($segment)::+::ENDPOINT),*])
     };
 }
 

@@ -149,6 +149,12 @@ impl DeliveryContextBuilder {
         self
     }
 
+    /// Adds a state that is shared already.
+    pub fn shared_state<S: Send + Sync + 'static>(mut self, state: Arc<S>) -> Self {
+        Arc::make_mut(&mut self.states).insert(TypeId::of::<S>(), state);
+        self
+    }
+
     /// Shares a map of states.
     pub(crate) fn states(mut self, states: Arc<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>) -> Self {
         self.states = states;

@@ -1,13 +1,20 @@
 //! The only names that generated code may use. Nothing here is stable.
 
+pub mod check;
+
+use std::future::Future;
+
 pub use crate::client::BoxFuture;
-pub use crate::codec::Json;
 pub use crate::error::ListenerResult;
 pub use crate::extract::{FromDelivery, Param};
 pub use crate::handler::{Delivery, ListenerReturn};
 pub use crate::registry::{Endpoint, Link, ListenerSpec, PartitionSpec};
-#[doc(hidden)]
 pub use crate::{__register as register, __register_link as register_link};
+
+/// Boxes a call. Its future must be `Send`: a worker may run on any thread.
+pub fn boxed(future: impl Future<Output = ListenerResult> + Send + 'static) -> BoxFuture<'static, ListenerResult> {
+    Box::pin(future)
+}
 
 /// Which registration is compiled in: inventory if its feature is on, else linkme, else none.
 #[cfg(feature = "inventory")]
