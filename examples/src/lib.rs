@@ -1,1 +1,4 @@
-//! Runnable examples: `cargo run --release --example flights`.
+//! What the flights example computes, apart from how it gets there: reading the CSV, and the table of carriers.
+
+pub mod input;
+pub mod table;
