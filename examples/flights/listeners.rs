@@ -174,7 +174,7 @@ pub fn rows_in_log() -> Listener {
     let read = |flights: Batch<ConsumerRecord<(), ()>>, into: State<RowsInLog>| async move {
         let mut rows = lock(&into.0);
         for flight in flights.iter() {
-            let row = flight.header("row").flatten().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            let row: Option<u64> = flight.header("row").flatten().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
             rows.0 += 1;
             rows.1.extend(row);
         }

@@ -169,7 +169,7 @@ async fn drained(app: &RunningApp, progress: &Progress) -> Result<()> {
         if left == 0 && unread == 0 {
             return Ok(());
         }
-        progress.say(|| format!("{left} records left for {} listeners", GROUPS.len()));
+        progress.say(|| format!("{left} records left for {} listeners, {unread} results unread", GROUPS.len()));
         for container in app.registry().all() {
             if let kafka_listener::container::ContainerState::Failed(reason) = container.state() {
                 bail!("listener '{}' stopped: {reason}", container.id());

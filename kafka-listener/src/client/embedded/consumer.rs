@@ -234,6 +234,11 @@ impl EmbeddedConsumer {
         let Some(group) = self.config.group_id.as_deref() else {
             return Err(ClientError::new(ClientErrorKind::IllegalState, "commit needs a group.id"));
         };
+        // A member without a generation speaks for nobody; the broker would take it for an administrator.
+        if self.membership.as_ref().is_some_and(|membership| membership.identity().generation < 0) {
+            let text = format!("group '{group}': the member is out of its group; what it did not commit is delivered again");
+            return Err(ClientError::new(ClientErrorKind::Fenced, text));
+        }
         let one = |offset: &CommitOffset| (offset.topic_partition.topic.clone(), offset.topic_partition.partition, offset.offset);
         let send = |commits: &[OffsetCommit<'_>]| match &self.membership {
             Some(membership) => {
@@ -261,12 +266,7 @@ impl EmbeddedConsumer {
                 send(&commits)
             }
         };
-        result.map_err(|error| {
-            // A member without a generation speaks for nobody.
-            let unjoined = self.membership.as_ref().is_some_and(|membership| membership.identity().generation < 0);
-            let error = client_error(error);
-            if unjoined { ClientError::with_source(ClientErrorKind::Fenced, error.to_string(), error) } else { error }
-        })
+        result.map_err(client_error)
     }
 
     async fn poll_inner(&mut self, timeout: Duration) -> Result<Polled, ClientError> {

@@ -110,7 +110,7 @@ impl Source {
                 continue;
             };
             let batch = batch.map_err(|error| self.corrupt(&error))?;
-            run_advance(self.runs.front_mut(), batch.size());
+            self.advance(batch.size());
             if check_crcs {
                 batch.verify_crc().map_err(|error| self.corrupt(&error))?;
             }
@@ -125,14 +125,18 @@ impl Source {
         Ok(None)
     }
 
+    /// Moves past a batch. A run that is used up goes: an empty one would look like something to hand out.
+    fn advance(&mut self, size: usize) {
+        if let Some(run) = self.runs.front_mut() {
+            run.advance(size);
+            if run.is_empty() {
+                self.runs.pop_front();
+            }
+        }
+    }
+
     fn corrupt(&self, error: &dyn std::fmt::Display) -> ClientError {
         let text = format!("the batch at offset {} is damaged: {error}; seek past it to go on", self.position);
         ClientError::on_partition(ClientErrorKind::Corrupt, self.partition.clone(), text)
-    }
-}
-
-fn run_advance(run: Option<&mut Bytes>, by: usize) {
-    if let Some(run) = run {
-        run.advance(by);
     }
 }
