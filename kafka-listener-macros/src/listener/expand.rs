@@ -71,23 +71,35 @@ fn invoke(root: &TokenStream, signature: &Signature, function: &ItemFn) -> Token
     let name = &function.sig.ident;
     let locals: Vec<Ident> =
         (0..signature.types.len()).map(|index| format_ident!("__argument_{index}", span = Span::mixed_site())).collect();
+    // Names of the user's own must not be shadowed.
+    let delivery = Ident::new("__delivery", Span::mixed_site());
     let extracts = signature.types.iter().zip(&locals).map(|(ty, local)| {
+        // A type that outlives the delivery is told at the type.
+        let place = probe::ends(ty).0;
+        let mut borrowed = delivery.clone();
+        borrowed.set_span(Span::mixed_site().located_at(place));
+        let borrowed = quote_spanned!(place=> &#borrowed);
         quote! {
-            let #local = match <#ty as #root::FromDelivery<'_>>::from_delivery(&delivery) {
-                ::core::result::Result::Ok(argument) => argument,
-                ::core::result::Result::Err(rejection) => return ::core::result::Result::Err(rejection.into()),
+            let #local = match <#ty as #root::FromDelivery<'_>>::from_delivery(#borrowed) {
+                ::core::result::Result::Ok(__argument) => __argument,
+                ::core::result::Result::Err(__rejection) => return ::core::result::Result::Err(__rejection.into()),
             };
         }
     });
-    let into_result = probe::into_result(root, function);
+    // A value that no listener returns is told at the return type.
+    let ends = probe::return_place(function);
+    let into_result = probe::spread(quote!(#root::ListenerReturn::into_result), ends);
+    let returned = Ident::new("__returned", Span::mixed_site().located_at(ends.0));
     let body = quote! {
         #(#extracts)*
-        #into_result(#name(#(#locals),*).await)
+        let #returned = #name(#(#locals),*).await;
+        #into_result(#returned)
     };
     // A future that is not Send is told at the function's name.
-    let place = name.span();
-    let future = quote_spanned!(place=> async move { #body });
-    quote!(|delivery: #root::Delivery| -> #root::BoxFuture<'static, #root::ListenerResult> { #root::boxed(#future) })
+    let place = (name.span(), name.span());
+    let future = probe::spread(quote!(async move { #body }), place);
+    let boxed = probe::spread(quote!(#root::boxed(#future)), place);
+    quote!(|#delivery: #root::Delivery| -> #root::BoxFuture<'static, #root::ListenerResult> { #boxed })
 }
 
 fn spec(root: &TokenStream, args: &Args, name: &Ident) -> TokenStream {

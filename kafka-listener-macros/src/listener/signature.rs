@@ -68,6 +68,13 @@ fn parameter(function: &ItemFn, input: &syn::PatType, problems: &mut Problems) -
         let text = "a listener cannot be generic, and `impl Trait` is: write the type out";
         problems.add(syn::Error::new_spanned(found, text));
     }
+    if let Type::Reference(reference) = &ty
+        && let Some(lifetime) = &reference.lifetime
+        && lifetime.ident == "static"
+    {
+        let text = "a parameter borrows from the delivery, which ends with the call: leave `'static` out, as in `&str`, or take a `String`";
+        problems.add(syn::Error::new_spanned(lifetime, text));
+    }
     let names = function.sig.generics.lifetimes().map(|lifetime| lifetime.lifetime.clone()).collect();
     InferLifetimes(names).visit_type_mut(&mut ty);
     ty

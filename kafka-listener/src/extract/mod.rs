@@ -88,7 +88,8 @@ pub enum Param {
     message = "`{Self}` is no extractor, so it cannot be a listener's parameter",
     label = "no extractor",
     note = "the forms that work: a payload (`Json<T>`, `String`, `&str`, `Bytes`, `ConsumerRecord<K, V>`, `Batch<T>`, `Option<..>` of a payload), `Key<T>`, `Header<N>`, `Headers`, `Topic`, `Partition`, `Offset`, `Timestamp`, `DeliveryAttempt`, `State<S>`, `Acknowledgment`, `ConsumerHandle`",
-    note = "a value of your own: `Json<{Self}>` if it is the payload, `State<{Self}>` if it was given to the app, or implement `FromRecord` for it"
+    note = "a value of your own: `Json<{Self}>` if it is the payload, `State<{Self}>` if it was given to the app, or implement `FromRecord` for it",
+    note = "what stands inside must fit too: `Json<T>` needs `T: Deserialize`, `Batch<T>` a `T` that can be made of one record, `State<S>` an `S: Send + Sync + 'static`"
 )]
 pub trait FromDelivery<'r>: Sized {
     /// What it takes.
@@ -120,7 +121,8 @@ pub trait FromDelivery<'r>: Sized {
     message = "`{Self}` is no extractor of a record, so it cannot be a listener's parameter",
     label = "no extractor",
     note = "the forms that work: a payload (`Json<T>`, `String`, `&str`, `Bytes`, `ConsumerRecord<K, V>`, `Batch<T>`, `Option<..>` of a payload), `Key<T>`, `Header<N>`, `Headers`, `Topic`, `Partition`, `Offset`, `Timestamp`, `DeliveryAttempt`, `State<S>`, `Acknowledgment`, `ConsumerHandle`",
-    note = "a value of your own: `Json<{Self}>` if it is the payload, `State<{Self}>` if it was given to the app, or implement `FromRecord` for it"
+    note = "a value of your own: `Json<{Self}>` if it is the payload, `State<{Self}>` if it was given to the app, or implement `FromRecord` for it",
+    note = "what stands inside must fit too: `Json<T>` needs `T: Deserialize`, `Batch<T>` a `T` that can be made of one record, `State<S>` an `S: Send + Sync + 'static`"
 )]
 pub trait FromRecord<'r>: Sized {
     /// What it takes: [`Param::Record`] if it is the payload, [`Param::Metadata`] if it stands beside one.

@@ -57,7 +57,7 @@ functions! {
     (A, B, C, D, E, G, H, I);
 }
 
-/// An `async fn(&Delivery)`, or a closure of that shape that gives back a [`BoxFuture`]: it extracts inside, and may borrow.
+/// An `async fn(&Delivery)`: it extracts inside, and may borrow. For a closure see [`raw_boxed`].
 pub trait RawFn<'r>: Send + Sync + 'static {
     /// Calls it.
     fn call(&self, delivery: &'r Delivery) -> BoxFuture<'r, ListenerResult>;
@@ -100,4 +100,27 @@ impl<F: for<'r> RawFn<'r>> Call for Raw<F> {
 /// ```
 pub fn raw<F: for<'r> RawFn<'r>>(function: F) -> ErasedHandler {
     ErasedHandler::new([Param::Other], Arc::new(Raw(function)))
+}
+
+/// The same for a closure, whose future borrows from the delivery and so must be boxed by itself.
+///
+/// ```
+/// use kafka_listener::extract::FromDelivery;
+/// use kafka_listener::handler::raw_boxed;
+///
+/// let prefix = "heard: ".to_owned();
+/// let handler = raw_boxed(move |delivery| {
+///     let prefix = prefix.clone();
+///     Box::pin(async move {
+///         println!("{prefix}{}", <&str>::from_delivery(delivery)?);
+///         Ok(())
+///     })
+/// });
+/// # let _ = handler;
+/// ```
+pub fn raw_boxed<F>(function: F) -> ErasedHandler
+where
+    F: for<'r> Fn(&'r Delivery) -> BoxFuture<'r, ListenerResult> + Send + Sync + 'static,
+{
+    raw(function)
 }

@@ -11,6 +11,6 @@ mod service;
 
 pub use delivery::{BatchRecord, BatchRecords, DeliveredRecord, Delivery, DeliveryContext, DeliveryContextBuilder, Payload};
 pub use erased::{Call, ErasedHandler};
-pub use function::{Handler, RawFn, raw};
+pub use function::{Handler, RawFn, raw, raw_boxed};
 pub use outcome::{ListenerReturn, Outcome};
 pub use service::{BoxedHandler, HandlerService};

@@ -13,7 +13,7 @@ pub enum Outcome {
 #[diagnostic::on_unimplemented(
     message = "a listener cannot return `{Self}`",
     label = "no listener's return value",
-    note = "the forms that work: no return value, `ListenerResult`, or `Result<(), E>` where `E` is an error (`E: Into<ListenerError>`)"
+    note = "the forms that work: no return value, `ListenerResult`, or `Result<(), E>` where `E` is an error (`E: std::error::Error + Send + Sync`, or `E: Into<ListenerError>`)"
 )]
 pub trait ListenerReturn {
     /// The same as a result.
@@ -26,6 +26,7 @@ impl ListenerReturn for () {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Into<ListenerError>> ListenerReturn for Result<(), E> {
     fn into_result(self) -> ListenerResult {
         self.map_err(Into::into)

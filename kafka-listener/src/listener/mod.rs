@@ -19,6 +19,8 @@ mod acknowledgment;
 mod adapter;
 mod consumer_handle;
 pub(crate) mod link;
+#[cfg(test)]
+mod tests;
 mod traits;
 
 pub use acknowledgment::{AckError, AckErrorKind, AckReceipt, Acknowledgment};

@@ -1,0 +1,44 @@
+//! The compiler as a test subject: one mistake a case, and exactly one error, at the token that is wrong, with the form that
+//! works. The expected texts are those of the pinned toolchain. Write them anew with `TRYBUILD=overwrite cargo test -p
+//! integration-tests --test ui`.
+
+use std::path::Path;
+
+fn errors(directory: &str) -> Vec<(String, usize)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui").join(directory);
+    let mut counts = Vec::new();
+    for entry in std::fs::read_dir(&directory).expect("the directory is part of the package") {
+        let path = entry.expect("the directory can be listed").path();
+        if path.extension().is_some_and(|extension| extension == "stderr") {
+            let text = std::fs::read_to_string(&path).expect("the file can be read");
+            let count = text.lines().filter(|line| line.starts_with("error")).count();
+            let warnings = text.lines().filter(|line| line.starts_with("warning")).count();
+            counts.push((path.display().to_string(), count + warnings));
+        }
+    }
+    counts.sort();
+    counts
+}
+
+#[test]
+fn wrong_listeners_are_told_once() {
+    let cases = trybuild::TestCases::new();
+    cases.compile_fail("ui/fail/*.rs");
+    cases.compile_fail("ui/many/*.rs");
+    cases.pass("ui/pass/*.rs");
+}
+
+#[test]
+fn each_wrong_listener_has_exactly_one_error() {
+    let counts = errors("fail");
+    assert!(counts.len() >= 25, "{} cases", counts.len());
+    let wrong: Vec<_> = counts.iter().filter(|(_, count)| *count != 1).collect();
+    assert!(wrong.is_empty(), "not exactly one message: {wrong:#?}");
+}
+
+#[test]
+fn several_mistakes_are_told_together() {
+    for (case, count) in errors("many") {
+        assert!(count > 1, "{case} has {count} messages");
+    }
+}

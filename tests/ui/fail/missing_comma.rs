@@ -1,0 +1,10 @@
+use kafka_listener::prelude::*;
+
+#[kafka_listener(topic = "orders" group_id = "billing")]
+async fn bill(order: String) {
+    drop(order);
+}
+
+fn main() {
+    drop(listeners![bill]);
+}
