@@ -13,6 +13,8 @@
 
 mod catch_panic;
 mod filter;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use catch_panic::{CatchPanic, CatchPanicFuture, CatchPanicLayer};
