@@ -16,7 +16,7 @@ pub use crate::extract::{
     Offset, Partition, State, Timestamp, Topic,
 };
 pub use crate::factory::ContainerFactory;
-pub use crate::handler::{Delivery, raw};
+pub use crate::handler::{Delivery, raw, raw_boxed};
 pub use crate::listener::{
     AcknowledgingConsumerAwareMessageListener, AcknowledgingMessageListener, Acknowledgment,
     BatchAcknowledgingConsumerAwareMessageListener, BatchAcknowledgingMessageListener, BatchConsumerAwareMessageListener,
@@ -24,4 +24,6 @@ pub use crate::listener::{
 };
 pub use crate::registry::Listener;
 pub use crate::template::{KafkaTemplate, ProducerRecord, SendError, SendFuture, SendResult};
+#[cfg(feature = "testing")]
+pub use crate::testing::TestApp;
 pub use crate::{kafka_listener, link_listeners, listeners};

@@ -68,7 +68,7 @@ async fn the_service_lives_on_after_a_panic() {
 
 #[tokio::test]
 async fn a_users_error_is_found_by_its_type() {
-    let failing = handler(|| async { Err::<(), _>(std::num::ParseIntError::from("x".parse::<u8>().unwrap_err())) });
+    let failing = handler(|| async { Err::<(), _>("x".parse::<u8>().unwrap_err()) });
     let error = call(CatchPanicLayer::new().layer(failing), record(0, &[])).await.unwrap_err();
     assert!(find_in_chain::<std::num::ParseIntError>(&*error).is_some());
 }

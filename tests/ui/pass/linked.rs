@@ -12,8 +12,12 @@ async fn own(_text: String) {}
 
 fn main() {
     let found = discovered();
-    let linked: Vec<_> =
-        found.iter().map(|endpoint| endpoint.spec).filter(|spec| spec.package == "linked-listeners").map(|spec| spec.module).collect();
+    let linked: Vec<_> = found
+        .iter()
+        .map(|endpoint| endpoint.spec)
+        .filter(|spec| spec.package == "linked-listeners")
+        .map(|spec| spec.module)
+        .collect();
     assert_eq!(linked, ["linked_listeners", "linked_listeners::deep"]);
     assert_eq!(contributions(&found)["linked-listeners"], 2);
     assert_eq!(links().iter().map(|link| link.name).collect::<Vec<_>>(), ["linked_listeners", "tempfile"]);
