@@ -4,7 +4,7 @@ mod listener;
 
 use proc_macro::TokenStream;
 
-/// Makes an `async fn` a listener: see `kafka_listener::kafka_listener`.
+#[expect(missing_docs, reason = "documented where it is re-exported")]
 #[proc_macro_attribute]
 pub fn kafka_listener(args: TokenStream, item: TokenStream) -> TokenStream {
     listener::attribute(args.into(), item.into()).into()

@@ -29,4 +29,5 @@ mod smoke;
 pub use app::{Error, ErrorKind};
 
 pub use client::BoxFuture;
+#[doc = include_str!("docs/attribute.md")]
 pub use kafka_listener_macros::kafka_listener;

@@ -1,7 +1,22 @@
 /// Names annotated listeners: a `Vec<&'static Endpoint>`, for an app or a test that wants only those.
 ///
-/// ```ignore
-/// let app = TestApp::new().listeners(listeners![bill, orders::archive]);
+/// ```
+/// use kafka_listener::prelude::*;
+///
+/// mod orders {
+///     use kafka_listener::prelude::*;
+///
+///     #[kafka_listener(topic = "orders")]
+///     pub async fn archive(_text: &str) {}
+/// }
+///
+/// #[kafka_listener(topic = "orders")]
+/// async fn bill(_text: String) {}
+///
+/// # fn main() {
+/// let two = listeners![bill, orders::archive];
+/// # assert_eq!(two.len(), 2);
+/// # }
 /// ```
 #[macro_export]
 macro_rules! listeners {
@@ -15,7 +30,7 @@ macro_rules! listeners {
 ///
 /// A crate is named as it is known in its own code: one renamed in `Cargo.toml` cannot be checked here.
 ///
-/// ```ignore
+/// ```compile_fail,E0432
 /// kafka_listener::link_listeners!(billing_listeners, audit_listeners);
 /// ```
 #[macro_export]

@@ -3,6 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ItemFn;
+use syn::ext::IdentExt;
 
 use super::args::Args;
 use super::probe;
@@ -103,7 +104,7 @@ fn invoke(root: &TokenStream, signature: &Signature, function: &ItemFn) -> Token
 }
 
 fn spec(root: &TokenStream, args: &Args, name: &Ident) -> TokenStream {
-    let function = name.to_string();
+    let function = name.unraw().to_string();
     let topics: Vec<TokenStream> = args
         .topic
         .iter()

@@ -54,9 +54,9 @@ impl BatchRecords {
         let mut batch = Self::default();
         batch.records.reserve(polled.count());
         for part in polled.partitions {
-            for record in part.records {
-                batch.push(&part.topic_partition, record, 1);
-            }
+            let partition = batch.partitions.len() as u32;
+            batch.partitions.push(part.topic_partition);
+            batch.records.extend(part.records.into_iter().map(|record| BatchRecord { partition, record, attempt: 1 }));
         }
         batch
     }
