@@ -1,6 +1,6 @@
 //! When a group's offsets are committed: the seven ack modes, and which offset is safe.
 //!
-//! Cold code: it sees counts, offsets and `now`, never a record or a client. A worker tells the [`AckEngine`] what happened and
+//! Cold code: it sees counts, offsets and `now`, never a record or a client. A worker tells the `AckEngine` what happened and
 //! asks it at each decision point whether to commit.
 
 mod engine;
