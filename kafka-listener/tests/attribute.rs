@@ -1,6 +1,8 @@
 //! What the attribute makes of functions: the specification, the registration, and calls with borrowed parameters.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "the listeners of a test are no test functions")]
+#![allow(clippy::needless_lifetimes, reason = "a named lifetime is a case of its own")]
 
 use std::sync::{Arc, Mutex};
 

@@ -9,6 +9,9 @@ mod probe;
 mod signature;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use proc_macro2::TokenStream;
 
 use self::args::Args;

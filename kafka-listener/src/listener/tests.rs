@@ -108,12 +108,12 @@ async fn closures_of_the_traits_shapes() {
         let seen = a.clone();
         async move { seen.note(format!("closure {}", record.value().0)) }
     });
-    assert_eq!(noted(&seen, handler::<crate::listener::adapter::ByAcknowledging<_, _>>(record)).await, "closure 7");
+    assert_eq!(noted(&seen, handler(record)).await, "closure 7");
     let batch = from_fn(move |rows: Rows| {
         let seen = b.clone();
         async move { seen.note(format!("closure {}", rows.len())) }
     });
-    assert_eq!(noted(&seen, handler::<crate::listener::adapter::ByBatch<_>>(batch)).await, "closure 2");
+    assert_eq!(noted(&seen, handler(batch)).await, "closure 2");
 }
 
 async fn plain(

@@ -116,7 +116,9 @@ mod registration {
     #[doc(hidden)]
     #[macro_export]
     macro_rules! __register {
-        ($endpoint:expr) => {};
+        ($endpoint:expr) => {
+            const _: &$crate::private::Endpoint = &$endpoint;
+        };
     }
 
     #[doc(hidden)]
@@ -126,4 +128,10 @@ mod registration {
     }
 }
 
-pub use registration::*;
+pub(crate) use registration::{registered_endpoints, registered_links};
+
+#[cfg(feature = "inventory")]
+pub use registration::{Registered, RegisteredLink, inventory};
+
+#[cfg(all(feature = "linkme", not(feature = "inventory")))]
+pub use registration::{ENDPOINTS, LINKS, linkme};
