@@ -1,9 +1,7 @@
 //! What listeners are written with: `use kafka_listener::prelude::*`.
 
 pub use crate::ack::AckMode;
-#[cfg(feature = "embedded")]
-pub use crate::app::Embedded;
-pub use crate::app::{KafkaApp, KafkaAppBuilder, RunningApp};
+pub use crate::app::{Embedded, KafkaApp, KafkaAppBuilder, RunningApp};
 pub use crate::client::{NewTopic, SeekTo, TopicPartition};
 pub use crate::codec::Json;
 pub use crate::container::Concurrency;

@@ -15,6 +15,9 @@
 pub mod config;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(not(feature = "embedded"))]
+#[path = "embedded/disabled.rs"]
+pub mod embedded;
 mod error;
 mod offsets;
 mod properties;

@@ -5,6 +5,7 @@ mod consumer;
 mod fetch;
 mod membership;
 mod partitioner;
+mod place;
 mod producer;
 
 #[cfg(test)]
@@ -13,6 +14,8 @@ mod tests;
 use std::sync::Arc;
 
 use broker_core::{Broker, ErrorCode};
+
+pub use place::Embedded;
 
 use super::config::{ConsumerConfig, ProducerConfig};
 use super::{Admin, Backend, BoxFuture, ClientError, ClientErrorKind, Consumer, Producer, Properties, TopicPartition};
