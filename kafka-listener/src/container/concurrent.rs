@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::event::{EventKind, Events, StopReason};
 use super::properties::{Concurrency, ContainerProperties, Source};
+use super::requested::Requested;
 use super::state::{ContainerState, Intent, Stop};
 use super::worker::{Worker, WorkerParts};
 use crate::client::{Admin, Backend, ClientError, Consumer, Subscription, TopicPartition};
@@ -200,27 +201,39 @@ impl ConcurrentListenerContainer {
 
     /// Delivers nothing more after the records in hand, until [`resume`](Self::resume); members stay in the group. What is
     /// done is committed. Survives rebalances and restarts of the container.
-    pub fn pause(&self) {
-        self.0.intent.send_modify(|intent| intent.paused = true);
+    pub fn pause(&self) -> Requested {
+        self.request(|intent| intent.paused = true)
     }
 
     /// Undoes [`pause`](Self::pause); partitions that were paused by themselves stay so.
-    pub fn resume(&self) {
-        self.0.intent.send_modify(|intent| intent.paused = false);
+    pub fn resume(&self) -> Requested {
+        self.request(|intent| intent.paused = false)
     }
 
     /// Pauses one partition, whoever of the workers owns it, now and later.
-    pub fn pause_partition(&self, partition: TopicPartition) {
-        self.0.intent.send_modify(|intent| {
+    pub fn pause_partition(&self, partition: TopicPartition) -> Requested {
+        self.request(|intent| {
             intent.paused_partitions.insert(partition);
-        });
+        })
     }
 
     /// Undoes [`pause_partition`](Self::pause_partition).
-    pub fn resume_partition(&self, partition: &TopicPartition) {
-        self.0.intent.send_modify(|intent| {
+    pub fn resume_partition(&self, partition: &TopicPartition) -> Requested {
+        self.request(|intent| {
             intent.paused_partitions.remove(partition);
-        });
+        })
+    }
+
+    fn request(&self, change: impl FnOnce(&mut Intent)) -> Requested {
+        self.0.intent.send_modify(change);
+        Requested::new(match self.state() {
+            ContainerState::Failed(reason) => Err(ContainerError {
+                listener_id: self.id().clone(),
+                message: format!("it has stopped by a failure: {reason}"),
+                source: None,
+            }),
+            _ => Ok(()),
+        })
     }
 
     fn error(&self, what: &str, source: ClientError) -> ContainerError {

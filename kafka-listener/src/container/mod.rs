@@ -10,6 +10,7 @@ mod messages;
 mod parts;
 mod properties;
 mod rebalance;
+mod requested;
 mod state;
 mod worker;
 
@@ -17,4 +18,5 @@ pub use concurrent::{ConcurrentListenerContainer, ContainerError};
 pub(crate) use concurrent::{ContainerSeed, stop_all};
 pub use event::{ContainerEvent, EVENT_BUFFER, EventKind, EventStream, Events, PauseReason, StopReason};
 pub use properties::{Concurrency, ContainerProperties, Source};
+pub use requested::Requested;
 pub use state::ContainerState;

@@ -1,4 +1,4 @@
-//! Everything that an app is written with, together: it compiles.
+//! Everything that an app is written with, together: it compiles, and its test passes.
 #![forbid(unsafe_code)]
 #![allow(dead_code)]
 
@@ -124,7 +124,7 @@ async fn run() -> Result<(), kafka_listener::Error> {
         send.await?;
     }
 
-    app.registry().get("audit")?.pause();
+    app.registry().get("audit")?.pause().await?;
     app.wait().await
 }
 
@@ -196,4 +196,7 @@ impl Rules {
 
 fn main() {
     assert_eq!(listeners![bill, archive, audit].len(), 3);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
+    runtime.block_on(tests::a_charged_order_is_committed_once()).expect("the order is billed");
 }
