@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn members(list: &[(&str, &[&str], &[(&str, i32)])]) -> Members {
+/// A member's id, its topics, and what it owns.
+type Member<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, i32)]);
+
+fn members(list: &[Member<'_>]) -> Members {
     list.iter()
         .map(|(id, topics, owned)| {
             let topics = topics.iter().map(|topic| Arc::from(*topic)).collect();
