@@ -37,6 +37,17 @@ pub enum BatchError {
     /// A record's bytes are damaged, or their number is not the header's.
     #[error("record {0} of the batch is damaged")]
     Record(i32),
+    /// The records are one compressed block, which is not read here.
+    #[error("it is compressed with codec {0}, which is not built")]
+    Compressed(i16),
+    /// A log's batches follow one another without a gap, and this one does not.
+    #[error("its first offset is {found}, the log goes on at {expected}")]
+    Offset {
+        /// In the header, which the checksum does not cover here.
+        found: i64,
+        /// Behind the batch before it.
+        expected: i64,
+    },
 }
 
 impl Batch {
@@ -157,7 +168,7 @@ impl Batch {
         if found == computed { Ok(()) } else { Err(BatchError::Crc { found, computed }) }
     }
 
-    /// Its records, read as they are asked for. Compressed batches are not read here.
+    /// Its records, read as they are asked for. A compressed batch gives one [`BatchError::Compressed`].
     pub fn records(&self) -> Records<'_> {
         Records::new(self)
     }

@@ -53,7 +53,8 @@ impl BatchBuilder {
             self.max_timestamp = timestamp;
         }
         let index = self.count;
-        let timestamp_delta = timestamp - self.base_timestamp;
+        // Readers add it wrapping: no timestamp is too far from another.
+        let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
         let body = 1
             + varint::size(timestamp_delta)
             + varint::size(i64::from(index))

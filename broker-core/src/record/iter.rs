@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::batch::{Batch, BatchError};
-use super::{LOG_APPEND_TIME_BIT, at, header, varint};
+use super::{CODEC_BITS, LOG_APPEND_TIME_BIT, at, header, varint};
 
 /// The records of a batch, decoded one by one as they are asked for. Ends behind the first damaged one.
 #[derive(Debug, Clone)]
@@ -36,10 +36,12 @@ impl<'b> Records<'b> {
 
     /// The records of one whole batch's bytes.
     pub(crate) fn over(bytes: &'b [u8]) -> Self {
-        let append_time = header::i16(bytes, at::ATTRIBUTES) & LOG_APPEND_TIME_BIT != 0;
+        let attributes = header::i16(bytes, at::ATTRIBUTES);
+        let append_time = attributes & LOG_APPEND_TIME_BIT != 0;
         Self {
             bytes,
-            at: at::RECORDS,
+            // A compressed block has no record that could be read: start at the end, where the first read fails.
+            at: if attributes & CODEC_BITS == 0 { at::RECORDS } else { bytes.len() },
             index: 0,
             count: header::i32(bytes, at::COUNT),
             base_offset: header::i64(bytes, at::BASE_OFFSET),
@@ -110,7 +112,10 @@ impl<'b> Iterator for Records<'b> {
             }
             None => {
                 self.index = self.count;
-                Some(Err(BatchError::Record(index)))
+                Some(Err(match header::i16(self.bytes, at::ATTRIBUTES) & CODEC_BITS {
+                    0 => BatchError::Record(index),
+                    codec => BatchError::Compressed(codec),
+                }))
             }
         }
     }
@@ -160,6 +165,14 @@ impl<'b> RecordView<'b> {
         self.header_count
     }
 
+    /// Whether the headers are whole, named, and end where the record does.
+    pub(crate) fn headers_are_sound(&self) -> bool {
+        let (bytes, mut at) = (&self.bytes[..self.headers.end], self.headers.start);
+        let named = |at: &mut usize| matches!(field(bytes, at), Some(Some(_))) && field(bytes, at).is_some();
+        // Each header takes bytes, so that a wrong count ends at the record's end.
+        varint::get(bytes, &mut at).is_some_and(|count| (0..count).all(|_| named(&mut at))) && at == bytes.len()
+    }
+
     /// The headers in order, duplicates included; ends early at damaged bytes.
     pub fn headers(&self) -> impl Iterator<Item = HeaderView<'b>> + use<'b> {
         let (bytes, mut at) = (&self.bytes[..self.headers.end], self.headers.start);
@@ -183,7 +196,7 @@ pub struct HeaderView<'b> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use bytes::{Bytes, BytesMut};
     use proptest::prelude::*;
 
     use super::super::{BatchBuilder, batches};
@@ -223,6 +236,59 @@ mod tests {
         let c = Batch::parse(&unhex(GOLDEN_C)).expect("a batch");
         c.verify_crc().expect("sound");
         assert_eq!((c.size(), c.base_offset(), c.leader_epoch(), c.is_control()), (78, 7, 2, true));
+    }
+
+    #[test]
+    fn timestamps_may_lie_as_far_apart_as_they_can() {
+        let stamps = [i64::MAX, -1, i64::MIN, 0, i64::MAX];
+        let mut builder = BatchBuilder::new();
+        for timestamp in stamps {
+            builder.append(timestamp, None, None, &[]);
+        }
+        let batch = Batch::parse(&builder.build().freeze()).expect("a batch");
+        let read: Vec<i64> = batch.records().map(|record| record.expect("sound").timestamp).collect();
+        assert_eq!((read.as_slice(), batch.max_timestamp()), (&stamps[..], i64::MAX));
+    }
+
+    #[test]
+    fn a_compressed_batch_is_refused_by_name() {
+        let mut bytes = BytesMut::from(&unhex(GOLDEN_A)[..]);
+        bytes[22] |= 4;
+        let batch = Batch::parse(&bytes.freeze()).expect("a batch");
+        let read: Vec<_> = batch.records().map(|record| record.map(|record| record.offset)).collect();
+        assert_eq!(read, [Err(BatchError::Compressed(4))]);
+    }
+
+    /// Headers, given as the bytes behind the value of a one-record batch.
+    fn with_headers(headers: &[u8]) -> Batch {
+        let mut bytes = BytesMut::from(&unhex(GOLDEN_A)[..at::RECORDS]);
+        let body = [&[0, 0, 0, 1, 1][..], headers].concat();
+        varint::put(&mut bytes, body.len() as i64);
+        bytes.extend_from_slice(&body);
+        let length = (bytes.len() - 12) as i32;
+        bytes[at::LENGTH..at::LENGTH + 4].copy_from_slice(&length.to_be_bytes());
+        Batch::parse(&bytes.freeze()).expect("a batch")
+    }
+
+    #[test]
+    fn damaged_headers_are_seen() {
+        for (headers, sound) in [
+            (&[0][..], true),
+            (&[2, 2, b'h', 2, b'1'], true),
+            (&[2, 2, b'h', 1], true),
+            (&[2, 0, 0], true),
+            (&[0, 0], false),
+            (&[2], false),
+            (&[2, 1, 1], false),
+            (&[4, 2, b'h', 1], false),
+            (&[2, 2, b'h', 8, b'1'], false),
+            (&[0xfe, 0xff, 0xff, 0xff, 0x0f, 2, b'h', 1], false),
+        ] {
+            let batch = with_headers(headers);
+            let record = batch.records().next().expect("one").expect("sound so far");
+            assert_eq!(record.headers_are_sound(), sound, "{headers:?}");
+            assert!(record.headers().count() <= 1, "{headers:?}: reading ends where the bytes do");
+        }
     }
 
     type Parts = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
