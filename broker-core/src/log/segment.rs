@@ -2,10 +2,10 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::record::batch::peek_size;
-use crate::record::{Batch, BatchError, HEADER_BYTES};
+use crate::record::{Batch, BatchError, HEADER_BYTES, at, header};
 use crate::storage::{Disk, DiskFile};
 
 /// How much is read at a time while scanning.
@@ -19,6 +19,16 @@ struct IndexEntry {
     position: u64,
     /// The largest timestamp of all batches before it.
     max_timestamp_before: i64,
+}
+
+/// What a read has collected so far.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    pub runs: Vec<Bytes>,
+    /// Bytes of all runs.
+    pub bytes: usize,
+    /// Of the last run's last batch.
+    pub last_offset: i64,
 }
 
 #[derive(Debug)]
@@ -52,6 +62,21 @@ pub(super) struct Scanned {
     pub damage: Option<BatchError>,
 }
 
+/// The last offset of the batch whose whole header is at the front.
+fn last_offset(head: &[u8]) -> i64 {
+    header::i64(head, at::BASE_OFFSET).saturating_add(i64::from(header::i32(head, at::LAST_OFFSET_DELTA)))
+}
+
+/// Whether a batch is sound and goes on where the log ends.
+fn follows(batch: &Batch, end: i64) -> Result<(), BatchError> {
+    batch.verify_crc()?;
+    match batch.base_offset() {
+        found if found != end => Err(BatchError::Offset { found, expected: end }),
+        _ if batch.last_offset_delta() < 0 => Err(BatchError::Record(0)),
+        _ => Ok(()),
+    }
+}
+
 impl Segment {
     pub fn open(disk: &dyn Disk, folder: &str, base: i64, index_interval: u64) -> io::Result<Self> {
         let file = disk.open(folder, &file_name(base))?;
@@ -78,32 +103,53 @@ impl Segment {
         self.max_timestamp = self.max_timestamp.max(max_timestamp);
     }
 
-    /// Walks all batches, checks them, and builds the index anew. `expected` is the least offset that may come.
+    /// Walks all batches, checks them, and builds the index anew. The first batch must start at `expected` and each other one
+    /// where the one before ends: the checksum does not cover offsets, so a gap is all that shows a damaged one. (Nothing
+    /// leaves gaps so far; compaction will have to loosen this.)
     pub fn scan(&mut self, expected: i64) -> io::Result<Scanned> {
         let mut scanned = Scanned { end: expected, size: 0, damage: None };
         self.index.clear();
         self.max_timestamp = -1;
-        while scanned.size < self.file.size() {
-            let batch = match self.batch_at(scanned.size)? {
-                Ok(batch) => batch,
-                Err(damage) => {
-                    scanned.damage = Some(damage);
-                    break;
+        let size = self.file.size();
+        // What is read ahead, from `scanned.size` on.
+        let mut ahead = Bytes::new();
+        while scanned.size < size {
+            let left = size - scanned.size;
+            let damage = match Batch::parse(&ahead) {
+                Err(BatchError::Incomplete { need, .. }) if need as u64 <= left => {
+                    ahead = self.read_ahead(scanned.size, need)?;
+                    continue;
                 }
+                Err(BatchError::Incomplete { need, .. }) => BatchError::Incomplete { have: left as usize, need },
+                Err(damage) => damage,
+                Ok(batch) => match follows(&batch, scanned.end) {
+                    Ok(()) => {
+                        self.note(batch.base_offset(), scanned.size, batch.max_timestamp());
+                        scanned.size += batch.size() as u64;
+                        scanned.end = batch.last_offset() + 1;
+                        ahead.advance(batch.size());
+                        continue;
+                    }
+                    Err(damage) => damage,
+                },
             };
-            let sound = batch.verify_crc().and_then(|()| {
-                let dense = batch.base_offset() >= scanned.end && batch.last_offset_delta() >= 0;
-                if dense { Ok(()) } else { Err(BatchError::Record(0)) }
-            });
-            if let Err(damage) = sound {
-                scanned.damage = Some(damage);
-                break;
-            }
-            self.note(batch.base_offset(), scanned.size, batch.max_timestamp());
-            scanned.size += batch.size() as u64;
-            scanned.end = batch.last_offset() + 1;
+            scanned.damage = Some(damage);
+            break;
         }
         Ok(scanned)
+    }
+
+    /// `need` bytes at least, more if the file hands them out without copying or joining.
+    fn read_ahead(&self, position: u64, need: usize) -> io::Result<Bytes> {
+        let mut ahead = self.file.read(position, need.max(SCAN_BYTES))?;
+        if ahead.len() < need {
+            ahead = self.read_exact(position, need)?;
+        }
+        if ahead.len() < need {
+            let text = format!("{} of {need} bytes at position {position}: the file is shorter than it was", ahead.len());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        }
+        Ok(ahead)
     }
 
     /// The whole batch that starts at a position.
@@ -143,27 +189,19 @@ impl Segment {
         behind.checked_sub(1).map_or(0, |index| self.index[index].position)
     }
 
-    /// Collects whole batches into `into`, from the one that holds `offset` on, from `hint` if the caller knows its position.
-    /// At least one batch, further ones only up to `max_bytes` in all. Returns the position behind the last one.
-    pub fn read_from(
-        &self,
-        offset: i64,
-        hint: Option<u64>,
-        max_bytes: usize,
-        into: &mut Vec<Bytes>,
-        taken: &mut usize,
-    ) -> io::Result<u64> {
+    /// Collects whole batches, from the one that holds `offset` on, from `hint` if the caller knows its position. At least
+    /// one batch, further ones only up to `max_bytes` in all. Returns the position behind the last one.
+    pub fn read_from(&self, offset: i64, hint: Option<u64>, max_bytes: usize, into: &mut Collected) -> io::Result<u64> {
         let mut position = hint.unwrap_or_else(|| self.position_before(offset));
         let end = self.file.size();
         while position < end {
-            let want = max_bytes.saturating_sub(*taken).clamp(HEADER_BYTES, SCAN_BYTES);
+            let want = max_bytes.saturating_sub(into.bytes).clamp(HEADER_BYTES, SCAN_BYTES);
             let chunk = self.file.read(position, want)?;
             let (mut from, mut to) = (0, 0);
             let mut full = false;
             while chunk.len() - to >= HEADER_BYTES {
                 let size = peek_size(&chunk[to..]).map_err(io::Error::other)?;
-                let last = crate::record::header::i64(&chunk[to..], crate::record::at::BASE_OFFSET)
-                    + i64::from(crate::record::header::i32(&chunk[to..], crate::record::at::LAST_OFFSET_DELTA));
+                let last = last_offset(&chunk[to..]);
                 if last < offset {
                     to += size;
                     from = to;
@@ -172,7 +210,7 @@ impl Segment {
                     }
                     continue;
                 }
-                if *taken > 0 && *taken + size > max_bytes {
+                if into.bytes > 0 && into.bytes + size > max_bytes {
                     full = true;
                     break;
                 }
@@ -180,27 +218,25 @@ impl Segment {
                     break;
                 }
                 to += size;
-                *taken += size;
+                into.bytes += size;
+                into.last_offset = last;
             }
-            if to > from && from < chunk.len() {
-                into.push(chunk.slice(from..to));
+            if to > from {
+                into.runs.push(chunk.slice(from..to));
             }
-            if full || *taken >= max_bytes {
+            if full || into.bytes >= max_bytes && into.bytes > 0 {
                 return Ok(position + to as u64);
             }
             if to == 0 {
                 // The batch is larger than the chunk: read just it.
                 let batch = self.batch_at(position)?.map_err(io::Error::other)?;
-                if *taken > 0 && *taken + batch.size() > max_bytes {
+                if into.bytes > 0 && into.bytes + batch.size() > max_bytes {
                     return Ok(position);
                 }
-                position += batch.size() as u64;
-                *taken += batch.size();
-                into.push(batch.bytes().clone());
-                if *taken >= max_bytes {
-                    return Ok(position);
-                }
-                continue;
+                to = batch.size();
+                into.bytes += to;
+                into.last_offset = batch.last_offset();
+                into.runs.push(batch.bytes().clone());
             }
             position += to as u64;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::segment::{Segment, base_of, file_name};
+use super::segment::{Collected, Segment, base_of, file_name};
 use crate::storage::Disk;
 
 /// A log's settings.
@@ -78,12 +78,18 @@ impl Log {
         })
     }
 
-    /// Appends a batch whose offsets start at [`end`](Self::end). A failed write poisons the log: what is on disk behind the
-    /// last whole batch is unknown.
-    pub fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64) -> io::Result<()> {
-        if let Some(cause) = &self.poisoned {
-            return Err(io::Error::other(format!("writes are refused since an earlier one failed: {cause}")));
+    /// After a failed write or sync nothing more is written: what is on disk behind the last whole batch is unknown, and a
+    /// second sync may succeed although the pages of the first are lost.
+    fn check_sound(&self) -> io::Result<()> {
+        match &self.poisoned {
+            Some(cause) => Err(io::Error::other(format!("writes are refused since an earlier one failed: {cause}"))),
+            None => Ok(()),
         }
+    }
+
+    /// Appends a batch whose offsets start at [`end`](Self::end). A failed write poisons the log.
+    pub fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64) -> io::Result<()> {
+        self.check_sound()?;
         if self.needs_roll(batch.len() as u64, last_offset) {
             self.roll()?;
         }
@@ -103,6 +109,7 @@ impl Log {
 
     /// Starts a new segment at the end.
     pub fn roll(&mut self) -> io::Result<()> {
+        self.check_sound()?;
         let active = self.segments.last_mut().expect("a log has a segment");
         if active.size() == 0 {
             return Ok(());
@@ -112,11 +119,14 @@ impl Log {
         let opened = Segment::open(self.disk.as_ref(), &self.folder, self.end, self.config.index_interval_bytes);
         let segment = self.guard(opened)?;
         self.segments.push(segment);
+        let listed = self.disk.sync_folder(&self.folder);
+        self.guard(listed)?;
         Ok(())
     }
 
     /// Removes the segments that end at or before `base`: whoever calls has written what is still needed of them behind it.
     pub fn remove_before(&mut self, base: i64) -> io::Result<()> {
+        self.check_sound()?;
         while self.segments.len() > 1 && self.segments[1].base <= base {
             let removed = self.disk.remove(&self.folder, &file_name(self.segments[0].base));
             self.guard(removed)?;
@@ -128,27 +138,22 @@ impl Log {
 
     /// Whole batches from the one that holds `offset` on: at least one, more only up to `max_bytes` in all.
     pub fn read(&mut self, offset: i64, max_bytes: usize) -> io::Result<Vec<Bytes>> {
-        let mut batches = Vec::new();
+        let mut collected = Collected::default();
         if offset >= self.end {
-            return Ok(batches);
+            return Ok(collected.runs);
         }
         let first = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
-        let mut taken = 0;
-        for index in first..self.segments.len() {
-            let segment = &self.segments[index];
-            let hint =
-                self.read_hint.filter(|(at, base, _)| *at == offset && *base == segment.base).map(|(_, _, position)| position);
-            let position = segment.read_from(offset, hint, max_bytes, &mut batches, &mut taken)?;
-            let (base, at_end) = (segment.base, position >= segment.size());
-            if let Some(last) = batches.last() {
-                let next = last_offset_of(last) + 1;
-                self.read_hint = Some((next, base, position));
-            }
-            if !at_end || taken >= max_bytes {
-                break;
+        for segment in &self.segments[first..] {
+            let hint = self.read_hint.filter(|(at, base, _)| *at == offset && *base == segment.base);
+            let position = segment.read_from(offset, hint.map(|(_, _, position)| position), max_bytes, &mut collected)?;
+            if !collected.runs.is_empty() {
+                self.read_hint = Some((collected.last_offset + 1, segment.base, position));
+                if position < segment.size() || collected.bytes >= max_bytes {
+                    break;
+                }
             }
         }
-        Ok(batches)
+        Ok(collected.runs)
     }
 
     /// The first record with this timestamp or a later one: its offset and timestamp.
@@ -163,14 +168,11 @@ impl Log {
         Ok(None)
     }
 
-    /// Makes everything durable.
+    /// Makes everything durable: the segments before the last one are since the roll.
     pub fn sync(&mut self) -> io::Result<()> {
-        let synced = self.segments.last_mut().expect("a log has a segment").file.sync();
+        self.check_sound()?;
+        let file = &mut self.segments.last_mut().expect("a log has a segment").file;
+        let synced = file.sync().and_then(|()| self.disk.sync_folder(&self.folder));
         self.guard(synced)
     }
-}
-
-/// The last offset of a run of whole batches.
-fn last_offset_of(run: &Bytes) -> i64 {
-    crate::record::batches(run).filter_map(Result::ok).last().map_or(-1, |batch| batch.last_offset())
 }

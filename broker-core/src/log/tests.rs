@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
 
 use super::{Log, LogConfig};
 use crate::record::{BatchBuilder, batches};
-use crate::storage::{Disk, MemoryDisk};
+use crate::storage::{Disk, FileDisk, MemoryDisk};
 
 fn config(segment_bytes: u64) -> LogConfig {
     LogConfig { segment_bytes, index_interval_bytes: 100 }
@@ -104,9 +105,35 @@ fn a_flipped_bit_anywhere_that_counts_ends_the_log_there() {
         file.append(damaged.freeze()).expect("appended");
         file.append(Bytes::from(vec![0; 300])).expect("appended");
         let log = Log::open(disk.clone(), "t-0", config(1000)).expect("opened");
-        let end = log.end();
-        // A flipped base offset may still be a legal, later one: then the batch stays, and what follows it goes.
-        assert!(end == 2 || byte < 8, "byte {byte}: the log ends at {end}");
+        assert_eq!(log.end(), 2, "byte {byte}");
+    }
+}
+
+#[test]
+fn an_offset_at_the_end_of_numbers_is_damage() {
+    for base in [i64::MAX, i64::MAX - 2, i64::MIN, -1, 3] {
+        let (_, disk) = disk();
+        let mut file = disk.open("t-0", "00000000000000000000.log").expect("opened");
+        file.append(batch(0, 2)).expect("appended");
+        let mut damaged = BytesMut::from(&batch(2, 3)[..]);
+        damaged[..8].copy_from_slice(&base.to_be_bytes());
+        file.append(damaged.freeze()).expect("appended");
+        assert_eq!(Log::open(disk, "t-0", config(1000)).expect("opened").end(), 2, "{base}");
+    }
+}
+
+#[test]
+fn a_tail_of_zeros_is_cut() {
+    for zeros in [1, 11, 12, 60, 61, 62, 5000] {
+        let (_, disk) = disk();
+        let mut file = disk.open("t-0", "00000000000000000000.log").expect("opened");
+        file.append(batch(0, 2)).expect("appended");
+        file.append(Bytes::from(vec![0; zeros])).expect("appended");
+        let mut log = Log::open(disk.clone(), "t-0", config(1000)).expect("opened");
+        append(&mut log, 3);
+        drop(log);
+        let mut log = Log::open(disk, "t-0", config(1000)).expect("opened");
+        assert_eq!(offsets(&log.read(0, 10_000).expect("read")), [0, 1, 2, 3, 4], "{zeros} zeros");
     }
 }
 
@@ -137,4 +164,135 @@ fn a_failed_write_refuses_later_ones_and_reads_go_on() {
     let error = log.append(batch(2, 1), 2, 20).expect_err("poisoned").to_string();
     assert!(error.contains("injected fault"), "{error}");
     assert_eq!(offsets(&log.read(0, 1000).expect("read")), [0, 1]);
+}
+
+#[test]
+fn a_failed_sync_is_not_forgotten() {
+    let (memory, disk) = disk();
+    let mut log = Log::open(disk, "t-0", config(300)).expect("opened");
+    append(&mut log, 2);
+    memory.fail_after(0);
+    log.sync().expect_err("the disk fails");
+    memory.heal();
+    for (what, result) in
+        [("sync", log.sync()), ("roll", log.roll()), ("remove", log.remove_before(2)), ("append", log.append(batch(2, 1), 2, 20))]
+    {
+        let error = result.expect_err(what).to_string();
+        assert!(error.contains("injected fault"), "{what}: {error}");
+    }
+    assert_eq!(offsets(&log.read(0, 1000).expect("read")), [0, 1]);
+}
+
+#[test]
+fn no_limit_keeps_the_first_batch_back() {
+    let (_, disk) = disk();
+    let mut log = Log::open(disk, "t-0", config(1000)).expect("opened");
+    append(&mut log, 3);
+    append(&mut log, 2);
+    assert_eq!(offsets(&log.read(1, 0).expect("read")), [0, 1, 2]);
+    assert_eq!(offsets(&log.read(3, 1).expect("read")), [3, 4]);
+    assert!(log.read(5, 1).expect("read").is_empty());
+}
+
+#[test]
+fn after_a_power_cut_the_log_is_what_was_synced_or_more() {
+    let (memory, disk) = disk();
+    let mut log = Log::open(disk.clone(), "t-0", config(400)).expect("opened");
+    for _ in 0..9 {
+        append(&mut log, 2);
+    }
+    let rolled = disk.files("t-0").expect("listed").iter().filter_map(|name| super::segment::base_of(name)).max();
+    memory.crash();
+    let mut log = Log::open(disk.clone(), "t-0", config(400)).expect("opened");
+    assert_eq!(Some(log.end()), rolled, "a roll makes the segment before it durable");
+    append(&mut log, 2);
+    log.sync().expect("synced");
+    let end = log.end();
+    memory.crash();
+    assert_eq!(Log::open(disk, "t-0", config(400)).expect("opened").end(), end);
+}
+
+#[test]
+fn a_fault_at_any_operation_loses_nothing_that_was_acknowledged() {
+    for after in 0..40 {
+        let (memory, disk) = disk();
+        let mut log = Log::open(disk.clone(), "t-0", config(400)).expect("opened");
+        memory.fail_after(after);
+        let mut acknowledged = 0;
+        for _ in 0..12 {
+            let base = log.end();
+            match log.append(batch(base, 2), base + 1, (base + 1) * 10) {
+                Ok(()) => acknowledged = base + 2,
+                Err(_) => assert_eq!(log.end(), acknowledged, "a refused batch takes no offset"),
+            }
+        }
+        memory.heal();
+        for opened in 0..2 {
+            let log = Log::open(disk.clone(), "t-0", config(400)).expect("opened");
+            assert_eq!(log.end(), acknowledged, "fault {after}, opened {opened}");
+        }
+    }
+}
+
+#[test]
+fn removed_segments_do_not_come_back() {
+    let (_, disk) = disk();
+    let mut log = Log::open(disk.clone(), "t-0", config(10_000)).expect("opened");
+    append(&mut log, 4);
+    log.read(2, 1000).expect("read");
+    log.roll().expect("rolled");
+    append(&mut log, 3);
+    log.remove_before(4).expect("removed");
+    assert_eq!((log.start(), log.end()), (4, 7));
+    assert_eq!(disk.files("t-0").expect("listed"), ["00000000000000000004.log"]);
+    drop(log);
+    let mut log = Log::open(disk, "t-0", config(10_000)).expect("opened");
+    assert_eq!((log.start(), log.end()), (4, 7));
+    assert_eq!(offsets(&log.read(4, 1000).expect("read")), [4, 5, 6]);
+}
+
+/// Reads everything from `offset` on in pieces of `max_bytes`, as a client does.
+fn read_on(log: &mut Log, mut offset: i64, max_bytes: usize) -> Vec<i64> {
+    let mut all = Vec::new();
+    while offset < log.end() {
+        let runs = log.read(offset, max_bytes).expect("read");
+        let size: usize = runs.iter().map(Bytes::len).sum();
+        let count = runs.iter().flat_map(batches).count();
+        assert!(count == 1 || size <= max_bytes, "{count} batches of {size} bytes within {max_bytes}");
+        all.extend(offsets(&runs).into_iter().filter(|read| *read >= offset));
+        offset = all.last().expect("at least one batch") + 1;
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn every_read_is_as_one_of_a_list(
+        counts in proptest::collection::vec(1i64..9, 1..30),
+        segment_bytes in 200u64..3000,
+        reads in proptest::collection::vec((0.0f64..1.0, 0usize..2500), 1..12),
+    ) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let file: Arc<dyn Disk> = Arc::new(FileDisk::open(dir.path()).expect("opened"));
+        for disk in [disk().1, file] {
+            let mut log = Log::open(disk.clone(), "t-0", config(segment_bytes)).expect("opened");
+            for count in &counts {
+                append(&mut log, *count);
+            }
+            for reopened in [false, true] {
+                if reopened {
+                    drop(log);
+                    log = Log::open(disk.clone(), "t-0", config(segment_bytes)).expect("opened");
+                }
+                let end: i64 = counts.iter().sum();
+                prop_assert_eq!((log.start(), log.end()), (0, end));
+                for (from, max_bytes) in &reads {
+                    let from = (*from * end as f64) as i64;
+                    prop_assert_eq!(read_on(&mut log, from, *max_bytes), (from..end).collect::<Vec<_>>());
+                    prop_assert_eq!(log.find_timestamp(from * 10 - 3).expect("read"), Some((from, from * 10)));
+                }
+            }
+        }
+    }
 }

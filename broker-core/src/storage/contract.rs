@@ -1,6 +1,7 @@
 //! One suite for both disks.
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::{Disk, FileDisk, MemoryDisk};
 
@@ -31,6 +32,8 @@ fn check(disk: &dyn Disk) {
     disk.remove("a-0", "x.log").expect("removed");
     disk.remove("a-0", "x.log").expect("fine if it is not there");
     assert_eq!(disk.folders().expect("listed"), ["a-0"]);
+    disk.sync_folder("a-0").expect("synced");
+    disk.sync_folder("nowhere").expect("fine if it is not there");
     disk.remove_folder("a-0").expect("removed");
     assert!(disk.files("a-0").expect("listed").is_empty());
 }
@@ -69,7 +72,99 @@ fn a_crash_loses_what_was_not_synced() {
     let mut file = disk.open("a", "x").expect("opened");
     file.append(Bytes::from_static(b"kept")).expect("appended");
     file.sync().expect("synced");
+    disk.sync_folder("a").expect("synced");
     file.append(Bytes::from_static(b"lost")).expect("appended");
+    disk.open("a", "unlisted").expect("opened").sync().expect("synced");
+    disk.open("b", "x").expect("opened");
     disk.crash();
     assert_eq!(disk.open("a", "x").expect("opened").size(), 4);
+    assert_eq!(disk.files("a").expect("listed"), ["x"], "a synced file in a folder that was not synced is gone");
+    assert_eq!(disk.folders().expect("listed"), ["a"]);
+}
+
+#[test]
+fn faults_come_when_asked_for_and_change_nothing() {
+    let disk = MemoryDisk::new();
+    let mut file = disk.open("a", "x").expect("opened");
+    disk.fail_after(2);
+    file.append(Bytes::from_static(b"one")).expect("appended");
+    file.sync().expect("synced");
+    for _ in 0..3 {
+        assert_eq!(file.append(Bytes::from_static(b"two")).expect_err("a fault").to_string(), "injected fault");
+        file.truncate(0).expect_err("a fault");
+        file.sync().expect_err("a fault");
+        disk.sync_folder("a").expect_err("a fault");
+        disk.rename("a", "x", "y").expect_err("a fault");
+        disk.remove("a", "x").expect_err("a fault");
+        disk.remove_folder("a").expect_err("a fault");
+    }
+    assert_eq!((&file.read(0, 10).expect("read")[..], disk.files("a").expect("listed")), (&b"one"[..], vec!["x".to_owned()]));
+    disk.heal();
+    file.append(Bytes::from_static(b"two")).expect("appended");
+}
+
+#[test]
+fn memory_keeps_what_was_appended_without_copying() {
+    let disk = MemoryDisk::new();
+    let mut file = disk.open("a", "x").expect("opened");
+    let bytes = Bytes::from(vec![7; 1000]);
+    file.append(bytes.clone()).expect("appended");
+    let read = file.read(10, 20).expect("read");
+    assert_eq!(read.as_ptr(), bytes[10..].as_ptr());
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Append(Vec<u8>),
+    Truncate(u8),
+    Read(u8, u8),
+    Reopen,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        4 => proptest::collection::vec(any::<u8>(), 0..40).prop_map(Operation::Append),
+        1 => any::<u8>().prop_map(Operation::Truncate),
+        4 => (any::<u8>(), any::<u8>()).prop_map(|(from, length)| Operation::Read(from, length)),
+        1 => Just(Operation::Reopen),
+    ]
+}
+
+/// A file is as a vector of bytes: what is read is what was appended and not cut, in as many pieces as it likes.
+fn check_against_a_vector(disk: &dyn Disk, operations: &[Operation]) {
+    let mut model: Vec<u8> = Vec::new();
+    let mut file = disk.open("m", "f").expect("opened");
+    file.truncate(0).expect("cut");
+    for operation in operations {
+        match operation {
+            Operation::Append(bytes) => {
+                file.append(Bytes::copy_from_slice(bytes)).expect("appended");
+                model.extend_from_slice(bytes);
+            }
+            Operation::Truncate(size) => {
+                let size = usize::from(*size).min(model.len());
+                file.truncate(size as u64).expect("cut");
+                model.truncate(size);
+            }
+            Operation::Read(from, length) => {
+                let (from, length) = (usize::from(*from), usize::from(*length));
+                let piece = file.read(from as u64, length).expect("read");
+                let there = model.get(from..).unwrap_or_default();
+                assert!(piece.len() <= length && there.starts_with(&piece), "{from} {length}: {piece:?} of {there:?}");
+                assert_eq!(piece.is_empty(), there.is_empty() || length == 0, "empty only at the end");
+            }
+            Operation::Reopen => file = disk.open("m", "f").expect("opened"),
+        }
+        assert_eq!(file.size(), model.len() as u64);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_file_is_as_a_vector(operations in proptest::collection::vec(operation(), 0..40)) {
+        check_against_a_vector(&MemoryDisk::new(), &operations);
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        check_against_a_vector(&FileDisk::open(dir.path()).expect("opened"), &operations);
+    }
 }

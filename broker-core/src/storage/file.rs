@@ -120,6 +120,14 @@ impl Disk for FileDisk {
         sync_dir(&self.root.join(folder))
     }
 
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        let path = self.root.join(folder);
+        match sync_dir(&path).and_then(|()| sync_dir(&self.root)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(named("sync", &path, &error)),
+            _ => Ok(()),
+        }
+    }
+
     fn remove_folder(&self, folder: &str) -> io::Result<()> {
         let path = self.root.join(folder);
         match fs::remove_dir_all(&path) {

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Disk, DiskFile};
 
@@ -11,13 +12,31 @@ use super::{Disk, DiskFile};
 /// For tests it keeps synced and unsynced bytes apart: [`crash`](Self::crash) loses what was not synced, and
 /// [`fail_after`](Self::fail_after) makes an operation fail.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryDisk(Arc<Mutex<Folders>>);
+pub struct MemoryDisk(Arc<Shared>);
 
+#[derive(Debug)]
+struct Shared {
+    folders: Mutex<BTreeMap<String, BTreeMap<String, Entry>>>,
+    /// Writing operations left before each one fails. Beside the lock, so that appends to different files share nothing that
+    /// they write.
+    fail_after: AtomicU64,
+}
+
+/// No fault was asked for.
+const NO_FAULT: u64 = u64::MAX;
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { folders: Mutex::default(), fail_after: AtomicU64::new(NO_FAULT) }
+    }
+}
+
+/// A file in its folder.
 #[derive(Debug, Default)]
-struct Folders {
-    folders: BTreeMap<String, BTreeMap<String, Arc<Mutex<Content>>>>,
-    /// Writing operations left before each one fails.
-    fail_after: Option<u64>,
+struct Entry {
+    content: Arc<Mutex<Content>>,
+    /// Whether the folder was synced since the file came into it.
+    durable: bool,
 }
 
 #[derive(Debug, Default)]
@@ -34,34 +53,43 @@ impl MemoryDisk {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Folders> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<String, Entry>>> {
+        self.0.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a power cut leaves: of each file, what was synced.
+    /// What a power cut leaves: of each file in a synced folder, what was synced. A removal counts as durable at once.
     pub fn crash(&self) {
-        let mut state = self.lock();
-        state.fail_after = None;
-        for content in state.folders.values().flat_map(BTreeMap::values) {
-            let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
-            let synced = content.synced;
-            content.cut(synced);
+        self.0.fail_after.store(NO_FAULT, Ordering::Relaxed);
+        let mut folders = self.state();
+        for files in folders.values_mut() {
+            files.retain(|_, entry| entry.durable);
+            for entry in files.values() {
+                let mut content = entry.content.lock().unwrap_or_else(PoisonError::into_inner);
+                let synced = content.synced;
+                content.cut(synced);
+            }
         }
+        folders.retain(|_, files| !files.is_empty());
     }
 
     /// Lets `operations` more appends, truncations, syncs, removals and renames work; those after them fail.
     pub fn fail_after(&self, operations: u64) {
-        self.lock().fail_after = Some(operations);
+        self.0.fail_after.store(operations, Ordering::Relaxed);
+    }
+
+    /// Takes back [`fail_after`](Self::fail_after).
+    pub fn heal(&self) {
+        self.fail_after(NO_FAULT);
     }
 
     fn operate(&self) -> io::Result<()> {
-        match &mut self.lock().fail_after {
-            None => Ok(()),
-            Some(0) => Err(io::Error::other("injected fault")),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
+        if self.0.fail_after.load(Ordering::Relaxed) == NO_FAULT {
+            return Ok(());
+        }
+        let count = |left: u64| (left != NO_FAULT).then(|| left.saturating_sub(1));
+        match self.0.fail_after.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count) {
+            Ok(0) => Err(io::Error::other("injected fault")),
+            _ => Ok(()),
         }
     }
 }
@@ -98,21 +126,22 @@ impl Disk for MemoryDisk {
     }
 
     fn folders(&self) -> io::Result<Vec<String>> {
-        Ok(self.lock().folders.keys().cloned().collect())
+        Ok(self.state().keys().cloned().collect())
     }
 
     fn files(&self, folder: &str) -> io::Result<Vec<String>> {
-        Ok(self.lock().folders.get(folder).map(|files| files.keys().cloned().collect()).unwrap_or_default())
+        Ok(self.state().get(folder).map(|files| files.keys().cloned().collect()).unwrap_or_default())
     }
 
     fn open(&self, folder: &str, file: &str) -> io::Result<Box<dyn DiskFile>> {
-        let content = self.lock().folders.entry(folder.to_owned()).or_default().entry(file.to_owned()).or_default().clone();
+        let mut folders = self.state();
+        let content = folders.entry(folder.to_owned()).or_default().entry(file.to_owned()).or_default().content.clone();
         Ok(Box::new(MemoryFile { disk: self.clone(), content }))
     }
 
     fn remove(&self, folder: &str, file: &str) -> io::Result<()> {
         self.operate()?;
-        if let Some(files) = self.lock().folders.get_mut(folder) {
+        if let Some(files) = self.state().get_mut(folder) {
             files.remove(file);
         }
         Ok(())
@@ -120,16 +149,24 @@ impl Disk for MemoryDisk {
 
     fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()> {
         self.operate()?;
-        let mut state = self.lock();
-        let files = state.folders.entry(folder.to_owned()).or_default();
-        let content = files.remove(from).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{folder}/{from}")))?;
-        files.insert(to.to_owned(), content);
+        let mut folders = self.state();
+        let files = folders.entry(folder.to_owned()).or_default();
+        let entry = files.remove(from).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{folder}/{from}")))?;
+        files.insert(to.to_owned(), entry);
+        files.values_mut().for_each(|entry| entry.durable = true);
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        self.operate()?;
+        let mut folders = self.state();
+        folders.get_mut(folder).into_iter().flat_map(BTreeMap::values_mut).for_each(|entry| entry.durable = true);
         Ok(())
     }
 
     fn remove_folder(&self, folder: &str) -> io::Result<()> {
         self.operate()?;
-        self.lock().folders.remove(folder);
+        self.state().remove(folder);
         Ok(())
     }
 }
@@ -158,15 +195,7 @@ impl DiskFile for MemoryFile {
 
     fn read(&self, position: u64, length: usize) -> io::Result<Bytes> {
         let content = self.content();
-        let first = content.read(position, length);
-        let rest = content.read(position + first.len() as u64, length - first.len());
-        // A header torn over two pieces (only after a truncation inside one) must still be readable at once.
-        if rest.is_empty() || first.len() >= super::super::record::HEADER_BYTES || first.is_empty() {
-            return Ok(first);
-        }
-        let mut joined = BytesMut::from(&first[..]);
-        joined.extend_from_slice(&rest);
-        Ok(joined.freeze())
+        Ok(content.read(position, length))
     }
 
     fn size(&self) -> u64 {

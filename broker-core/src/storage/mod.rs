@@ -28,6 +28,9 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn remove(&self, folder: &str, file: &str) -> io::Result<()>;
     /// Renames a file within its folder, over another if that is there, and makes the change durable.
     fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()>;
+    /// Makes durable which files a folder holds, and that it is there; fine if it is not. What a file holds is its own
+    /// [`sync`](DiskFile::sync)'s matter.
+    fn sync_folder(&self, folder: &str) -> io::Result<()>;
     /// Removes a folder and its files; fine if it is not there.
     fn remove_folder(&self, folder: &str) -> io::Result<()>;
 }
