@@ -108,11 +108,10 @@ impl Broker {
             let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
             topics.values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
         };
-        all.iter().try_for_each(PartitionHandle::sync)?;
-        for shard in self.0.shards.iter() {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).sync()?;
-        }
-        Ok(())
+        let shards = self.0.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).sync());
+        // All of them, whatever one says: a failed partition must not cost the others their durability.
+        let synced = all.iter().map(PartitionHandle::sync).chain(shards);
+        synced.fold(Ok(()), Result::and)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::record::{CODEC_BITS, CONTROL_BIT, LOG_APPEND_TIME_BIT, Records, TRANS
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Checked {
     pub count: i32,
+    /// Of its records, whatever the header says.
     pub max_timestamp: i64,
 }
 
@@ -55,8 +56,7 @@ pub(super) fn check(batch: &[u8], config: &PartitionConfig, now: i64) -> Result<
         return refuse(ErrorCode::CorruptMessage, format!("the batch's checksum is {found:08x}, its bytes give {computed:08x}"));
     }
     check_attributes(batch)?;
-    let count = check_records(batch)?;
-    let max_timestamp = header::i64(batch, at::MAX_TIMESTAMP);
+    let Checked { count, max_timestamp } = check_records(batch)?;
     if !config.log_append_time && max_timestamp.saturating_sub(now) > config.timestamp_after_max_ms {
         let limit = config.timestamp_after_max_ms;
         let text = format!("timestamp {max_timestamp} is more than message.timestamp.after.max.ms ({limit}) after now ({now})");
@@ -89,7 +89,7 @@ fn check_attributes(batch: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_records(batch: &[u8]) -> Result<i32, Refusal> {
+fn check_records(batch: &[u8]) -> Result<Checked, Refusal> {
     let (count, last_delta) = (header::i32(batch, at::COUNT), header::i32(batch, at::LAST_OFFSET_DELTA));
     if count <= 0 || i64::from(last_delta) + 1 != i64::from(count) {
         let text = format!("the batch holds {count} records, but its last offset delta is {last_delta}");
@@ -98,9 +98,16 @@ fn check_records(batch: &[u8]) -> Result<i32, Refusal> {
     let base = header::i64(batch, at::BASE_OFFSET);
     let mut records = Records::over(batch);
     let mut index = 0;
+    let mut max_timestamp = i64::MIN;
     for record in &mut records {
         match record {
-            Ok(record) if record.offset == base.wrapping_add(index) => index += 1,
+            Ok(record) if !record.headers_are_sound() => {
+                return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch has damaged headers"));
+            }
+            Ok(record) if record.offset == base.wrapping_add(index) => {
+                max_timestamp = max_timestamp.max(record.timestamp);
+                index += 1;
+            }
             Ok(record) => {
                 let delta = record.offset.wrapping_sub(base);
                 return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch has offset delta {delta}"));
@@ -111,17 +118,25 @@ fn check_records(batch: &[u8]) -> Result<i32, Refusal> {
     if !records.is_exhausted() {
         return refuse(ErrorCode::InvalidRecord, format!("bytes are left over behind the batch's {count} records"));
     }
-    Ok(count)
+    Ok(Checked { count, max_timestamp })
 }
 
-/// Writes the offset and the leader's epoch (outside the checksum), and with LogAppendTime the broker's time (inside it).
-pub(super) fn stamp(batch: &mut BytesMut, base_offset: i64, append_time: Option<i64>) {
-    batch[at::BASE_OFFSET..at::BASE_OFFSET + 8].copy_from_slice(&base_offset.to_be_bytes());
-    batch[at::LEADER_EPOCH..at::LEADER_EPOCH + 4].copy_from_slice(&0i32.to_be_bytes());
-    if let Some(now) = append_time {
+/// Writes the broker's time where the topic wants it, and the largest timestamp if the producer's is wrong: both inside the
+/// checksum.
+pub(super) fn stamp_time(batch: &mut BytesMut, max_timestamp: i64, append_time: bool) {
+    if !append_time && header::i64(batch, at::MAX_TIMESTAMP) == max_timestamp {
+        return;
+    }
+    if append_time {
         let attributes = header::i16(batch, at::ATTRIBUTES) | LOG_APPEND_TIME_BIT;
         batch[at::ATTRIBUTES..at::ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
-        batch[at::MAX_TIMESTAMP..at::MAX_TIMESTAMP + 8].copy_from_slice(&now.to_be_bytes());
-        set_crc(batch);
     }
+    batch[at::MAX_TIMESTAMP..at::MAX_TIMESTAMP + 8].copy_from_slice(&max_timestamp.to_be_bytes());
+    set_crc(batch);
+}
+
+/// Writes the offset and the leader's epoch: outside the checksum.
+pub(super) fn stamp_offset(batch: &mut BytesMut, base_offset: i64) {
+    batch[at::BASE_OFFSET..at::BASE_OFFSET + 8].copy_from_slice(&base_offset.to_be_bytes());
+    batch[at::LEADER_EPOCH..at::LEADER_EPOCH + 4].copy_from_slice(&0i32.to_be_bytes());
 }

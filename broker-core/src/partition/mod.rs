@@ -3,6 +3,9 @@
 mod append;
 mod signal;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -111,10 +114,13 @@ impl PartitionHandle {
         self.check_there()?;
         let now = self.0.clock.wall_ms();
         let checked = append::check(&batch, &self.0.config, now).map_err(|refusal| refusal.on(&self.0.id))?;
-        let mut log = self.log();
-        let base_offset = log.end();
-        append::stamp(&mut batch, base_offset, self.0.config.log_append_time.then_some(now));
         let max_timestamp = if self.0.config.log_append_time { now } else { checked.max_timestamp };
+        append::stamp_time(&mut batch, max_timestamp, self.0.config.log_append_time);
+        let mut log = self.log();
+        // Again, under the lock: a deleted log must not come back by a write that was on its way.
+        self.check_there()?;
+        let base_offset = log.end();
+        append::stamp_offset(&mut batch, base_offset);
         let last_offset = base_offset + i64::from(checked.count) - 1;
         log.append(batch.freeze(), last_offset, max_timestamp).map_err(|error| storage(&self.0.id, "takes no writes", error))?;
         self.0.end.store(log.end(), Ordering::Release);
@@ -135,7 +141,8 @@ impl PartitionHandle {
             return Ok(Fetched { batches: Vec::new(), high_watermark, log_start });
         }
         let batches = self.log().read(offset, max_bytes).map_err(|error| storage(&self.0.id, "cannot be read", error))?;
-        Ok(Fetched { batches, high_watermark, log_start })
+        // Asked again: what was read may have been appended since.
+        Ok(Fetched { batches, high_watermark: self.end_offset(), log_start })
     }
 
     /// The first record with this timestamp (milliseconds since 1970) or a later one: its offset and timestamp.
@@ -154,8 +161,11 @@ impl PartitionHandle {
         self.log().sync().map_err(|error| storage(&self.0.id, "cannot be synced", error))
     }
 
+    /// Refuses everything from now on. Nothing is being written any more when this returns: the files may go.
     pub(crate) fn delete(&self) {
+        let log = self.log();
         self.0.deleted.store(true, Ordering::Release);
+        drop(log);
         self.0.watchers.notify();
     }
 
