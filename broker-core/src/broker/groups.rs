@@ -19,26 +19,45 @@ fn refused(group: &str, member: &str, code: ErrorCode) -> Error {
     Error::new(code, format!("group '{group}'{who}: refused"))
 }
 
+/// A new member that has not heard its id yet. Left in the group it would hold partitions until its session ends.
+struct Unheard {
+    broker: Broker,
+    group: String,
+    member_id: Option<String>,
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        if let Some(member_id) = self.member_id.take() {
+            // It may be gone already.
+            let _ = self.broker.leave_group(&self.group, &member_id);
+        }
+    }
+}
+
 impl Broker {
     fn shard(&self, group: &str) -> MutexGuard<'_, Shard> {
         let index = shard_of(group, self.0.shards.len());
         self.0.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins a group; completes when the next generation is there. The request is made when this is called; dropping the
-    /// future leaves a member that times out.
+    /// Joins a group; completes when the next generation is there. The request is made when this is called. Dropping the
+    /// future takes a new member out again, since nobody will ever know its id; a known member stays until it times out.
     pub fn join_group(&self, request: JoinGroup) -> impl Future<Output = Result<JoinGroupReply, Error>> + Send + use<> {
         let (group, member) = (request.group.clone(), request.member_id.clone());
-        let receiver = {
+        let (receiver, made) = {
             let mut shard = self.shard(&request.group);
             shard.join(&self.0.driver, request)
         };
         self.0.driver.wake();
+        let mut unheard = Unheard { broker: self.clone(), group, member_id: made };
         async move {
-            match receiver.await {
+            let answer = receiver.await;
+            unheard.member_id = None;
+            match answer {
                 Ok(Ok(reply)) => Ok(reply),
-                Ok(Err(code)) => Err(refused(&group, &member, code)),
-                Err(_) => Err(refused(&group, &member, ErrorCode::CoordinatorNotAvailable)),
+                Ok(Err(code)) => Err(refused(&unheard.group, &member, code)),
+                Err(_) => Err(refused(&unheard.group, &member, ErrorCode::CoordinatorNotAvailable)),
             }
         }
     }

@@ -61,8 +61,11 @@ impl ShardConfig {
     }
 }
 
+/// The answer to a join.
+pub(crate) type JoinAnswer = Result<JoinGroupReply, ErrorCode>;
+
 enum Waiter {
-    Join(oneshot::Sender<Result<JoinGroupReply, ErrorCode>>),
+    Join(oneshot::Sender<JoinAnswer>),
     Sync(oneshot::Sender<Result<Bytes, ErrorCode>>),
 }
 
@@ -217,13 +220,15 @@ impl Shard {
         Ok(())
     }
 
-    pub fn join(&mut self, driver: &Driver, request: JoinGroup) -> oneshot::Receiver<Result<JoinGroupReply, ErrorCode>> {
+    /// Asks to join. With the answer to come, the id that a new member got: who stops waiting can still take it out.
+    pub fn join(&mut self, driver: &Driver, request: JoinGroup) -> (oneshot::Receiver<JoinAnswer>, Option<String>) {
         let (sender, receiver) = oneshot::channel();
         let token = driver.token();
         self.waiters.insert(token, Waiter::Join(sender));
-        let effects = self.groups.join(self.now(), token, request, |client| driver.member_id(client));
+        let mut made = None;
+        let effects = self.groups.join(self.now(), token, request, |client| made.insert(driver.member_id(client)).clone());
         self.carry_out(effects);
-        receiver
+        (receiver, made)
     }
 
     pub fn sync_group(&mut self, driver: &Driver, request: SyncGroup) -> oneshot::Receiver<Result<Bytes, ErrorCode>> {

@@ -71,9 +71,41 @@ impl EmbeddedConsumer {
     fn add(&mut self, partition: TopicPartition, position: i64) -> Result<(), ClientError> {
         let handle = self.broker.partition(&partition.topic, partition.partition).map_err(client_error)?;
         let watch = handle.watch(&self.signal);
-        self.turns.push_back(partition.clone());
-        self.sources.insert(partition.clone(), Source::new(partition, handle, watch, position));
+        let source = Source::new(partition.clone(), handle, watch, position);
+        if self.sources.insert(partition.clone(), source).is_none() {
+            self.turns.push_back(partition);
+        }
         Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.sources.clear();
+        self.turns.clear();
+    }
+
+    fn assign_all(&mut self, partitions: Vec<(TopicPartition, StartOffset)>) -> Result<Vec<AssignedPartition>, ClientError> {
+        let mut report = Vec::new();
+        for (partition, start) in partitions {
+            if self.config.allow_auto_create_topics {
+                self.broker.topic_or_create(&partition.topic).map_err(client_error)?;
+            }
+            let assigned = match start {
+                StartOffset::Committed => {
+                    let start = self.start_of(&partition)?;
+                    self.add(partition, start.position)?;
+                    start
+                }
+                StartOffset::At(to) => {
+                    let from = if matches!(to, SeekTo::FromCurrent(_)) { self.start_of(&partition)?.position } else { 0 };
+                    self.add(partition.clone(), from)?;
+                    let position = self.seek(&partition, to)?;
+                    // An explicit start is no commit of the group's, and none of `latest` either: it is not stored.
+                    AssignedPartition { topic_partition: partition, position, committed: true }
+                }
+            };
+            report.push(assigned);
+        }
+        Ok(report)
     }
 
     fn remove(&mut self, partitions: &[TopicPartition]) {
@@ -133,14 +165,22 @@ impl EmbeddedConsumer {
             }
             Event::Assigned(partitions) => {
                 let mut assigned = Vec::new();
-                for partition in partitions {
-                    let start = match self.start_of(&partition) {
+                for partition in &partitions {
+                    match self.start_of(partition) {
+                        Ok(start) => assigned.push(start),
                         // Deleted since the leader looked: the next rebalance takes it out.
-                        Err(error) if error.kind() == ClientErrorKind::UnknownTopicOrPartition => continue,
-                        other => other?,
-                    };
-                    self.add(partition, start.position)?;
-                    assigned.push(start);
+                        Err(error) if error.kind() == ClientErrorKind::UnknownTopicOrPartition => {}
+                        Err(error) => {
+                            // Told again until there is an offset: a partition that is owned and not read would be forgotten.
+                            if let Some(membership) = &self.membership {
+                                membership.put_back(Event::Assigned(partitions));
+                            }
+                            return Err(error);
+                        }
+                    }
+                }
+                for start in &assigned {
+                    self.add(start.topic_partition.clone(), start.position)?;
                 }
                 Ok(Polled::Assigned(assigned))
             }
@@ -148,32 +188,12 @@ impl EmbeddedConsumer {
         }
     }
 
-    /// Fills what is empty, then hands out up to `max.poll.records`, partition by partition in turn.
+    /// Fills what is empty, then hands out up to `max.poll.records`: one partition's buffer to its end, then the next one's.
+    /// An error comes up only when no partition has records, so that a bad one does not hold up the others.
     fn collect(&mut self, wait_for_more: bool) -> Result<ConsumerRecords, ClientError> {
-        let mut budget = self.config.fetch_max_bytes;
-        for source in self.sources.values_mut() {
-            if source.paused || budget == 0 {
-                continue;
-            }
-            if source.is_behind() {
-                match source.fetch(self.config.max_partition_fetch_bytes.min(budget)) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == ClientErrorKind::OffsetOutOfRange => {
-                        let partition = source.partition.clone();
-                        let position = self.reset(&partition, &error.to_string(), ClientErrorKind::OffsetOutOfRange)?;
-                        if let Some(source) = self.sources.get_mut(&partition) {
-                            source.seek(position);
-                        }
-                        return Ok(ConsumerRecords::default());
-                    }
-                    Err(error) if error.kind() == ClientErrorKind::UnknownTopicOrPartition => continue,
-                    Err(error) => return Err(error),
-                }
-            }
-            budget = budget.saturating_sub(source.buffered());
-        }
+        let mut failed = self.fill().err();
         let buffered: usize = self.sources.values().filter(|source| !source.paused).map(Source::buffered).sum();
-        if wait_for_more && buffered < self.config.fetch_min_bytes {
+        if wait_for_more && failed.is_none() && buffered < self.config.fetch_min_bytes {
             return Ok(ConsumerRecords::default());
         }
         let mut partitions = Vec::new();
@@ -187,18 +207,51 @@ impl EmbeddedConsumer {
                 if !records.is_empty() {
                     partitions.push(PartitionRecords { topic_partition: source.partition.clone(), records });
                 }
-                match taken {
-                    // What others have is not lost over it; it comes again with the next poll.
-                    Err(_) if !partitions.is_empty() => {}
-                    other => other?,
+                failed = failed.or(taken.err());
+                if left == 0 && source.buffered() > 0 {
+                    // Its turn again. It moves on once this fetch is used up, however far behind it is.
+                    break;
                 }
             }
+            self.turns.rotate_left(1);
             if left == 0 {
                 break;
             }
-            self.turns.rotate_left(1);
         }
-        Ok(ConsumerRecords { partitions })
+        match failed {
+            // It comes again with the next poll.
+            Some(error) if partitions.is_empty() => Err(error),
+            _ => Ok(ConsumerRecords { partitions }),
+        }
+    }
+
+    /// Fetches what has nothing buffered. The first error is told when all were tried.
+    fn fill(&mut self) -> Result<(), ClientError> {
+        let (mut budget, mut failed, mut outside) = (self.config.fetch_max_bytes, Ok(()), Vec::new());
+        for source in self.sources.values_mut().filter(|source| !source.paused) {
+            if budget == 0 {
+                break;
+            }
+            if source.wants_fetch() {
+                match source.fetch(self.config.max_partition_fetch_bytes.min(budget)) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ClientErrorKind::OffsetOutOfRange => {
+                        outside.push((source.partition.clone(), error));
+                    }
+                    // Deleted: the next rebalance takes it out.
+                    Err(error) if error.kind() == ClientErrorKind::UnknownTopicOrPartition && self.membership.is_some() => {}
+                    Err(error) => failed = failed.and(Err(error)),
+                }
+            }
+            budget = budget.saturating_sub(source.buffered());
+        }
+        for (partition, error) in outside {
+            match self.reset(&partition, &error.to_string(), ClientErrorKind::OffsetOutOfRange) {
+                Ok(position) => self.sources.get_mut(&partition).into_iter().for_each(|source| source.seek(position)),
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        failed
     }
 
     /// Stores positions that earlier polls reached: of these partitions, or of all.
@@ -207,7 +260,9 @@ impl EmbeddedConsumer {
             return;
         }
         let moved = |source: &&Source| {
-            source.position != source.auto_committed && only.is_none_or(|only| only.contains(&source.partition))
+            source.position != source.auto_committed
+                && !source.handle.is_deleted()
+                && only.is_none_or(|only| only.contains(&source.partition))
         };
         let offsets: Vec<CommitOffset> = self
             .sources
@@ -234,6 +289,14 @@ impl EmbeddedConsumer {
         let Some(group) = self.config.group_id.as_deref() else {
             return Err(ClientError::new(ClientErrorKind::IllegalState, "commit needs a group.id"));
         };
+        let deleted =
+            |offset: &&CommitOffset| self.sources.get(&offset.topic_partition).is_some_and(|source| source.handle.is_deleted());
+        if let Some(offset) = offsets.iter().find(deleted) {
+            // Under the same name there may be a new topic, whose offsets mean something else.
+            let text = "the topic was deleted: its offset cannot be stored";
+            let partition = offset.topic_partition.clone();
+            return Err(ClientError::on_partition(ClientErrorKind::UnknownTopicOrPartition, partition, text));
+        }
         // A member without a generation speaks for nobody; the broker would take it for an administrator.
         if self.membership.as_ref().is_some_and(|membership| membership.identity().generation < 0) {
             let text = format!("group '{group}': the member is out of its group; what it did not commit is delivered again");
@@ -353,28 +416,8 @@ impl Consumer for EmbeddedConsumer {
         if self.membership.is_some() {
             return Err(ClientError::new(ClientErrorKind::IllegalState, "the consumer has subscribed already"));
         }
-        self.sources.clear();
-        self.turns.clear();
-        let mut report = Vec::new();
-        for (partition, start) in partitions {
-            if self.config.allow_auto_create_topics {
-                self.broker.topic_or_create(&partition.topic).map_err(client_error)?;
-            }
-            let assigned = match start {
-                StartOffset::Committed => {
-                    let start = self.start_of(&partition)?;
-                    self.add(partition, start.position)?;
-                    start
-                }
-                StartOffset::At(to) => {
-                    self.add(partition.clone(), 0)?;
-                    let position = self.seek(&partition, to)?;
-                    // An explicit start is no commit of the group's, and none of `latest` either: it is not stored.
-                    AssignedPartition { topic_partition: partition, position, committed: true }
-                }
-            };
-            report.push(assigned);
-        }
+        self.clear();
+        let report = self.assign_all(partitions).inspect_err(|_| self.clear())?;
         self.report = Some(report);
         Ok(())
     }

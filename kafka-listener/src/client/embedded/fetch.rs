@@ -9,6 +9,9 @@ use bytes::{Buf, Bytes};
 use super::client_error;
 use crate::client::{ClientError, ClientErrorKind, RawRecord, TimestampType, TopicPartition};
 
+/// A batch, and where its next record starts.
+type Started = (Batch, (usize, i32));
+
 /// An assigned partition: its position, and fetched batches that lie at or behind it.
 pub(super) struct Source {
     pub partition: TopicPartition,
@@ -20,7 +23,7 @@ pub(super) struct Source {
     /// What auto-commit stored last.
     pub auto_committed: i64,
     runs: VecDeque<Bytes>,
-    current: Option<(Batch, (usize, i32))>,
+    current: Option<Started>,
     buffered: usize,
 }
 
@@ -52,9 +55,10 @@ impl Source {
         self.buffered
     }
 
-    /// Whether a fetch would bring something.
-    pub fn is_behind(&self) -> bool {
-        self.runs.is_empty() && self.current.is_none() && self.position < self.handle.end_offset()
+    /// Whether a fetch would bring something: records, or the news that the position lies behind the end or the topic is gone.
+    pub fn wants_fetch(&self) -> bool {
+        let drained = self.runs.is_empty() && self.current.is_none();
+        drained && (self.position != self.handle.end_offset() || self.handle.is_deleted())
     }
 
     /// Fetches up to `max_bytes`, if nothing is buffered.
@@ -67,6 +71,15 @@ impl Source {
 
     /// Hands out up to `most` records. A damaged batch is an error; the position stays on it until a seek.
     pub fn take(&mut self, most: usize, check_crcs: bool, into: &mut Vec<RawRecord>) -> Result<(), ClientError> {
+        let taken = self.take_some(most, check_crcs, into);
+        if taken.is_err() {
+            // What was fetched goes: kept, the next call would pass over the damaged batch in silence.
+            self.seek(self.position);
+        }
+        taken
+    }
+
+    fn take_some(&mut self, most: usize, check_crcs: bool, into: &mut Vec<RawRecord>) -> Result<(), ClientError> {
         while into.len() < most {
             let Some((batch, place)) = self.next_batch(check_crcs)? else { return Ok(()) };
             let mut records = batch.records().resume(place);
@@ -100,7 +113,7 @@ impl Source {
     }
 
     /// The batch to go on with; control batches are passed over.
-    fn next_batch(&mut self, check_crcs: bool) -> Result<Option<(Batch, (usize, i32))>, ClientError> {
+    fn next_batch(&mut self, check_crcs: bool) -> Result<Option<Started>, ClientError> {
         if let Some(current) = self.current.take() {
             return Ok(Some(current));
         }

@@ -1,13 +1,13 @@
 //! A consumer's membership in its group: a task of its own that joins, syncs, beats and leaves, so that a worker with a long
 //! handler keeps its place. What it brings about is handed to `poll` as events; a revocation waits there for its answer.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use broker_core::assignor::{self, MemberSubscription, Members, Topics, protocol};
-use broker_core::{Broker, ErrorCode, JoinGroup, JoinGroupReply, SyncGroup};
+use broker_core::{Broker, ErrorCode, JoinGroup, JoinGroupReply, PartitionHandle, SyncGroup};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -78,13 +78,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes the events and tells how many wait. Told under the lock: two tellings in the wrong order would hide an event.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let done = change(&mut state);
+        self.events.send_replace(state.events.len());
+        done
+    }
+
     fn push(&self, event: Event) {
-        let waiting = {
-            let mut state = self.lock();
-            state.events.push_back(event);
-            state.events.len()
-        };
-        self.events.send_replace(waiting);
+        self.change(|state| state.events.push_back(event));
     }
 }
 
@@ -124,7 +127,10 @@ impl Membership {
             commands: receiver,
             changes,
             owned: BTreeSet::new(),
+            watched: Vec::new(),
+            joined: Vec::new(),
             topics: Topics::new(),
+            handles: BTreeMap::new(),
             metadata: 0,
             leads: false,
             seen_progress: (0, Instant::now()),
@@ -152,17 +158,19 @@ impl Membership {
     }
 
     pub fn next_event(&self) -> Option<Event> {
-        let (event, left) = {
-            let mut state = self.shared.lock();
+        self.shared.change(|state| {
             if state.revoking {
                 return None;
             }
             let event = state.events.pop_front();
             state.revoking = matches!(event, Some(Event::Revoked(_)));
-            (event, state.events.len())
-        };
-        self.shared.events.send_replace(left);
-        event
+            event
+        })
+    }
+
+    /// Gives back what `next_event` gave, to be given again.
+    pub fn put_back(&self, event: Event) {
+        self.shared.change(|state| state.events.push_front(event));
     }
 
     /// `poll` was called: partitions whose revocation it had handed out are let go.
@@ -217,8 +225,14 @@ struct Member {
     commands: mpsc::Receiver<Command>,
     changes: watch::Receiver<u64>,
     owned: BTreeSet<TopicPartition>,
-    /// The subscribed topics and their partitions when it last joined.
+    /// The topics whose partitions count: the subscribed ones; for the leader, those of all members.
+    watched: Vec<Arc<str>>,
+    /// The subscribed topics that it last joined with.
+    joined: Vec<Arc<str>>,
+    /// How many partitions they had.
     topics: Topics,
+    /// One partition of each topic that it owns something of: it tells whether the topic was deleted, and perhaps made again.
+    handles: BTreeMap<Arc<str>, Option<PartitionHandle>>,
     metadata: u64,
     leads: bool,
     /// A count of progress, and when it was first seen.
@@ -237,12 +251,15 @@ enum Next {
 
 impl Member {
     async fn run(mut self) {
-        let mut next = Next::Join;
+        let mut next = self.wait_for_poll(0).await;
         loop {
             next = match next {
                 Next::Join => self.join().await,
                 Next::Stable => self.stay().await,
-                Next::Away => self.wait_for_poll().await,
+                Next::Away => {
+                    let polls = self.shared.polls.load(Ordering::Acquire);
+                    self.wait_for_poll(polls).await
+                }
                 Next::Closed => return,
             };
         }
@@ -276,24 +293,27 @@ impl Member {
         }
     }
 
+    fn watch(&mut self, names: Vec<Arc<str>>) {
+        self.topics = self.counts(&names);
+        self.watched = names;
+    }
+
     fn counts(&self, names: &[Arc<str>]) -> Topics {
         names.iter().filter_map(|name| self.broker.topic(name).map(|topic| (topic.name, topic.partitions))).collect()
     }
 
     /// Everything is somebody else's: the worker is told, the member starts over.
     fn lose(&mut self, forget_id: bool) {
-        let identity = self.identity();
-        let member_id = if forget_id { Arc::from("") } else { identity.member_id };
-        self.shared.lock().identity = Identity { generation: -1, member_id };
-        // A revocation that still waits speaks of the same partitions; being lost is the stronger news.
         let owned: Vec<_> = std::mem::take(&mut self.owned).into_iter().collect();
-        self.shared.lock().events.retain(|event| matches!(event, Event::Failed(_)));
-        if !owned.is_empty() {
-            self.shared.push(Event::Lost(owned));
-        } else {
-            let waiting = self.shared.lock().events.len();
-            self.shared.events.send_replace(waiting);
-        }
+        self.shared.change(|state| {
+            let member_id = if forget_id { Arc::from("") } else { state.identity.member_id.clone() };
+            state.identity = Identity { generation: -1, member_id };
+            // A revocation that still waits speaks of the same partitions; being lost is the stronger news.
+            state.events.retain(|event| matches!(event, Event::Failed(_)));
+            if !owned.is_empty() {
+                state.events.push_back(Event::Lost(owned));
+            }
+        });
     }
 
     async fn join(&mut self) -> Next {
@@ -307,14 +327,15 @@ impl Member {
             }
         }
         if !self.cooperative() && !self.owned.is_empty() {
-            let owned = std::mem::take(&mut self.owned).into_iter().collect();
+            let owned = self.owned.iter().cloned().collect();
             if let Some(next) = self.revoke(owned).await {
                 return next;
             }
         }
         self.metadata = self.broker.metadata_epoch();
         let names = self.subscribed();
-        self.topics = self.counts(&names);
+        self.watch(names.clone());
+        self.joined.clone_from(&names);
         let identity = self.identity();
         let owned = self.owned.iter().map(to_broker).collect();
         let subscription = MemberSubscription { topics: names, owned, generation: identity.generation };
@@ -384,44 +405,46 @@ impl Member {
         };
         let revoked: Vec<_> = self.owned.difference(&given).cloned().collect();
         let added: Vec<_> = given.difference(&self.owned).cloned().collect();
-        self.owned.retain(|partition| given.contains(partition));
         let again = !revoked.is_empty();
         if again && let Some(next) = self.revoke(revoked).await {
             return next;
         }
-        self.owned = given;
+        self.own(given);
         self.shared.push(Event::Assigned(added));
         // What was given up is handed out in the next round.
         if again { Next::Join } else { Next::Stable }
     }
 
     /// The leader's work: one assignor for all.
-    fn assign(&self, reply: &JoinGroupReply) -> Vec<(String, Bytes)> {
+    fn assign(&mut self, reply: &JoinGroupReply) -> Vec<(String, Bytes)> {
         let decode = |(id, bytes): &(String, Bytes)| (id.clone(), protocol::decode_subscription(bytes).unwrap_or_default());
         let members: Members = reply.members.iter().map(decode).collect();
         let mut names: Vec<Arc<str>> = members.values().flat_map(|member| member.topics.iter().cloned()).collect();
         names.sort();
         names.dedup();
-        let topics = self.counts(&names);
+        self.watch(names);
+        let topics = &self.topics;
         let assignments = match Assignor::of(&reply.protocol).unwrap_or(Assignor::Range) {
-            Assignor::Range => assignor::range(&members, &topics),
-            Assignor::RoundRobin => assignor::round_robin(&members, &topics),
-            Assignor::Sticky => assignor::sticky(&members, &topics),
-            Assignor::CooperativeSticky => assignor::cooperative_sticky(&members, &topics),
+            Assignor::Range => assignor::range(&members, topics),
+            Assignor::RoundRobin => assignor::round_robin(&members, topics),
+            Assignor::Sticky => assignor::sticky(&members, topics),
+            Assignor::CooperativeSticky => assignor::cooperative_sticky(&members, topics),
         };
         assignments.into_iter().map(|(id, list)| (id, protocol::encode_assignment(&list))).collect()
     }
 
-    /// Hands a revocation to `poll` and waits until it is let go; the member goes on beating meanwhile.
+    /// Hands a revocation to `poll` and waits until it is let go; the member goes on beating meanwhile. Until then the
+    /// partitions count as owned, so that they are lost with the rest if the member is put out or leaves.
     async fn revoke(&mut self, partitions: Vec<TopicPartition>) -> Option<Next> {
-        let lost_if_fenced = partitions.clone();
-        self.shared.push(Event::Revoked(partitions));
+        self.shared.push(Event::Revoked(partitions.clone()));
         loop {
-            {
+            let let_go = {
                 let state = self.shared.lock();
-                if !state.revoking && !state.events.iter().any(|event| matches!(event, Event::Revoked(_))) {
-                    return None;
-                }
+                !state.revoking && !state.events.iter().any(|event| matches!(event, Event::Revoked(_)))
+            };
+            if let_go {
+                self.owned.retain(|partition| !partitions.contains(partition));
+                return None;
             }
             let beat = tokio::time::sleep(self.config.heartbeat_interval);
             let shared = self.shared.clone();
@@ -441,8 +464,6 @@ impl Member {
                 let alive = self.broker.heartbeat(&self.group, identity.generation, &identity.member_id);
                 let fenced = alive.is_err_and(|error| error.code() != ErrorCode::RebalanceInProgress);
                 if fenced || self.is_late() {
-                    self.owned.extend(lost_if_fenced);
-                    self.drop_revocation();
                     if !fenced {
                         let _ = self.broker.leave_group(&self.group, &identity.member_id);
                     }
@@ -451,10 +472,6 @@ impl Member {
                 }
             }
         }
-    }
-
-    fn drop_revocation(&self) {
-        self.shared.lock().events.retain(|event| !matches!(event, Event::Revoked(_)));
     }
 
     /// Beats until something changes.
@@ -490,13 +507,7 @@ impl Member {
             match step {
                 Step::Metadata(epoch) => {
                     self.metadata = epoch;
-                    let names = self.subscribed();
-                    let changed = self.counts(&names) != self.topics;
-                    // The others hear of new partitions from the leader; of a pattern's new topics each learns by itself.
-                    if changed && (self.leads || self.pattern.is_some()) {
-                        return Next::Join;
-                    }
-                    return Next::Stable;
+                    return self.metadata_changed();
                 }
                 Step::Beat if self.is_late() => {
                     tracing::warn!(target: "kafka_listener::client", group = %self.group, member = %identity.member_id, limit = ?self.config.max_poll_interval, "no poll for max.poll.interval.ms: the member leaves");
@@ -507,6 +518,32 @@ impl Member {
                 Step::Beat => {}
             }
         }
+    }
+
+    fn own(&mut self, given: BTreeSet<TopicPartition>) {
+        self.handles = given.iter().map(|one| (one.topic.clone(), self.broker.partition(&one.topic, 0).ok())).collect();
+        self.owned = given;
+    }
+
+    fn metadata_changed(&mut self) -> Next {
+        let there = |handle: &Option<PartitionHandle>| handle.as_ref().is_some_and(|handle| !handle.is_deleted());
+        let (handles, mut gone) = (&self.handles, Vec::new());
+        self.owned.retain(|partition| {
+            let stays = handles.get(&partition.topic).is_some_and(there);
+            if !stays {
+                gone.push(partition.clone());
+            }
+            stays
+        });
+        if !gone.is_empty() {
+            // Nothing may be committed for them: under the same name there may be a new topic already.
+            self.shared.push(Event::Lost(gone));
+            return Next::Join;
+        }
+        // Of a pattern's new topics each member learns by itself, of new partitions from the leader.
+        let matches_others = self.pattern.is_some() && self.subscribed() != self.joined;
+        let grown = self.leads && self.counts(&self.watched) != self.topics;
+        if matches_others || grown { Next::Join } else { Next::Stable }
     }
 
     fn beat(&mut self, identity: &Identity) -> Option<Next> {
@@ -534,8 +571,8 @@ impl Member {
         self.late_at() <= Instant::now()
     }
 
-    async fn wait_for_poll(&mut self) -> Next {
-        let polls = self.shared.polls.load(Ordering::Acquire);
+    /// A member joins by being polled: one that nobody polls would only hold partitions.
+    async fn wait_for_poll(&mut self, polls: u64) -> Next {
         loop {
             if self.shared.polls.load(Ordering::Acquire) != polls || self.shared.in_poll.load(Ordering::Acquire) {
                 return Next::Join;
@@ -565,7 +602,6 @@ impl Member {
         }
         match command {
             Some(Command::Leave(done)) => {
-                self.drop_revocation();
                 self.lose(true);
                 let _ = done.send(());
                 Next::Away

@@ -1,5 +1,8 @@
 //! The contract of the client traits, held against the embedded broker under a paused clock.
 
+mod group;
+mod reading;
+
 use std::sync::Arc;
 use std::time::Duration;
 
