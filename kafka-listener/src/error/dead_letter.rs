@@ -1,11 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::classify::Classifier;
+use super::listener_error::{bounded, chain, debug_name, own};
 use super::{BoxError, Failure, RecoverContext, Recoverer, chain_text};
 use crate::client::{BoxFuture, RawProducerRecord, TimestampType, TopicPartition};
 
-/// The longest stack trace header, in bytes: a chain of errors must not grow a record without bound.
-const STACKTRACE_BYTES: usize = 16 * 1024;
+/// The longest header made of an error's text, in bytes: it must not make the dead letter too large to send.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+/// How many origins a record carries that is dead-lettered again and again: its first and the newest ones.
+const ORIGINS_MAX: usize = 16;
 
 /// Spring's header names.
 mod names {
@@ -29,7 +33,12 @@ type Destination = Arc<dyn Fn(&Failure<'_>) -> Option<(String, Option<i32>)> + S
 /// say where it came from and why. The record is done when the broker has acknowledged the dead letter.
 ///
 /// Encodings are Spring's: partition 4 bytes, offset and timestamp 8 bytes, big-endian; the rest is text. Rust knows no class
-/// names of errors behind a trait object: the `fqcn` headers hold the name that the error's `Debug` text starts with.
+/// names of errors behind a trait object: the `fqcn` headers hold the name that the error's `Debug` text starts with, and
+/// `error` where it starts with none. The stack trace is the chain of sources, one a line. Texts are cut at 16 KiB. Exception
+/// headers of an earlier dead letter are replaced.
+///
+/// A destination that is the record's own topic is refused, for the record would come back for ever; one that never decodes is
+/// dropped there with a log line, as Spring does.
 #[derive(Clone)]
 pub struct DeadLetters {
     destination: Destination,
@@ -57,7 +66,8 @@ impl DeadLetters {
         Self { destination: Arc::new(destination), append_original: true }
     }
 
-    /// Whether a record that is dead-lettered again gets further `original` headers (true, Spring's default) or keeps its first.
+    /// Whether a record that is dead-lettered again gets further `original` headers (true, Spring's default; the first and the
+    /// 15 newest are kept) or only those that it does not have yet.
     pub fn append_original_headers(mut self, append: bool) -> Self {
         self.append_original = append;
         self
@@ -65,53 +75,72 @@ impl DeadLetters {
 
     fn headers(&self, failure: &Failure<'_>) -> Vec<(String, Option<Vec<u8>>)> {
         let record = failure.record;
-        let own = record.headers().filter(|(name, _)| !names::EXCEPTIONS.contains(name));
-        let mut headers: Vec<(String, Option<Vec<u8>>)> =
-            own.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
-        let first_kept = !self.append_original && headers.iter().any(|(name, _)| names::ORIGINALS.contains(&name.as_str()));
-        let mut put = |name: &str, value: Vec<u8>| headers.push((name.to_owned(), Some(value)));
-        if !first_kept {
-            put(names::TOPIC, failure.topic_partition.topic.as_bytes().to_vec());
-            put(names::PARTITION, failure.topic_partition.partition.to_be_bytes().to_vec());
-            put(names::OFFSET, record.offset().to_be_bytes().to_vec());
-            put(names::TIMESTAMP, record.timestamp().to_be_bytes().to_vec());
-            let kind = match record.timestamp_type() {
-                TimestampType::CreateTime => "CreateTime",
-                TimestampType::LogAppendTime => "LogAppendTime",
-            };
-            put(names::TIMESTAMP_TYPE, kind.as_bytes().to_vec());
-            if let Some(group) = failure.group_id {
-                put(names::GROUP, group.as_bytes().to_vec());
+        let mut headers = self.kept(failure);
+        let origin = failure.topic_partition;
+        let timestamp_type = match record.timestamp_type() {
+            TimestampType::CreateTime => "CreateTime",
+            TimestampType::LogAppendTime => "LogAppendTime",
+        };
+        let originals = [
+            (names::TOPIC, Some(origin.topic.as_bytes().to_vec())),
+            (names::PARTITION, Some(origin.partition.to_be_bytes().to_vec())),
+            (names::OFFSET, Some(record.offset().to_be_bytes().to_vec())),
+            (names::TIMESTAMP, Some(record.timestamp().to_be_bytes().to_vec())),
+            (names::TIMESTAMP_TYPE, Some(timestamp_type.as_bytes().to_vec())),
+            (names::GROUP, failure.group_id.map(|group| group.as_bytes().to_vec())),
+        ];
+        for (name, value) in originals {
+            let wanted = self.append_original || record.header(name).is_none();
+            if let Some(value) = value.filter(|_| wanted) {
+                headers.push((name.to_owned(), Some(value)));
             }
         }
-        put(names::EXCEPTION, name_of(failure.error).into_bytes());
-        if let Some(cause) = failure.error.source() {
-            put(names::CAUSE, name_of(cause).into_bytes());
+        let error = own(failure.error);
+        let mut put = |name: &str, text: &str| headers.push((name.to_owned(), Some(bounded(text, TEXT_BYTES_MAX).into())));
+        put(names::EXCEPTION, &name_of(error));
+        if let Some(cause) = error.source() {
+            put(names::CAUSE, &name_of(cause));
         }
-        put(names::MESSAGE, failure.error.to_string().into_bytes());
-        put(names::STACKTRACE, stack_trace(failure).into_bytes());
+        put(names::MESSAGE, &error.to_string());
+        put(names::STACKTRACE, &stack_trace(error));
         headers
+    }
+
+    /// The record's own headers, less what is replaced and what would grow without bound.
+    fn kept(&self, failure: &Failure<'_>) -> Vec<(String, Option<Vec<u8>>)> {
+        let record = failure.record;
+        let mut excess = names::ORIGINALS.map(|name| {
+            let count = record.headers().filter(|(other, _)| *other == name).count();
+            (name, 0, (count + 1).saturating_sub(ORIGINS_MAX))
+        });
+        let mut wanted = |name: &str| {
+            if names::EXCEPTIONS.contains(&name) {
+                return false;
+            }
+            let Some((_, seen, excess)) = excess.iter_mut().find(|(other, ..)| *other == name) else { return true };
+            *seen += 1;
+            // The first stays, the second and those behind it go.
+            !self.append_original || *seen == 1 || *seen > 1 + *excess
+        };
+        let own = record.headers().filter(|(name, _)| wanted(name));
+        own.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect()
     }
 }
 
 fn name_of(error: &dyn std::error::Error) -> String {
-    let name = super::listener_error::debug_name(error);
+    let name = debug_name(error);
     if name.is_empty() { "error".to_owned() } else { name }
 }
 
 /// The chain of errors, one a line.
-fn stack_trace(failure: &Failure<'_>) -> String {
-    let mut text = failure.error.to_string();
-    let mut next = failure.error.source();
-    while let Some(error) = next {
-        text.push_str("\ncaused by: ");
-        text.push_str(&error.to_string());
-        if text.len() > STACKTRACE_BYTES {
-            let end = (0..=STACKTRACE_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-            text.truncate(end);
+fn stack_trace(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in chain(error).skip(1) {
+        if text.len() > TEXT_BYTES_MAX {
             break;
         }
-        next = error.source();
+        text.push_str("\ncaused by: ");
+        text.push_str(&cause.to_string());
     }
     text
 }
@@ -124,6 +153,10 @@ impl Recoverer for DeadLetters {
                 tracing::error!(target: "kafka_listener::error", %partition, offset, error = chain_text(failure.error), "record dropped: it has no dead letter topic");
                 return Ok(());
             };
+            if topic == *partition.topic && !Classifier::default().is_retryable(failure.error) {
+                tracing::error!(target: "kafka_listener::error", %partition, offset, error = chain_text(failure.error), "record dropped: its dead letter topic is its own, where it would never decode");
+                return Ok(());
+            }
             if topic == *partition.topic {
                 return Err(format!(
                     "the dead letter topic of {partition}@{offset} is its own topic: it would come back for ever"

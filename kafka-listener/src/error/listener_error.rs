@@ -39,16 +39,25 @@ impl ListenerError {
     }
 }
 
-/// The first error of type `E` in a chain.
+/// The longest chain of sources that is looked at: an error whose source is itself must not hold a worker up for ever.
+const CHAIN_MAX: usize = 64;
+
+/// The first error of type `E` in a chain: the error itself, its source, and so on, 64 at most.
 pub fn find_in_chain<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = error.source();
+    chain(error).find_map(|error| error.downcast_ref::<E>())
+}
+
+/// An error and its sources.
+pub(crate) fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'e (dyn StdError + 'static)| (*error).source()).take(CHAIN_MAX)
+}
+
+/// The listener's own error, out of what the container put around it to share it between records.
+pub(crate) fn own<'e>(error: &'e (dyn StdError + 'static)) -> &'e (dyn StdError + 'static) {
+    match error.downcast_ref::<SharedError>() {
+        Some(shared) => shared.0.as_ref(),
+        None => error,
     }
-    None
 }
 
 impl<E: Into<BoxError>> From<E> for ListenerError {
@@ -218,15 +227,13 @@ impl StdError for SharedError {
 /// An error and its sources in one line.
 pub(crate) fn chain_text(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
+    for source in chain(error).skip(1) {
         let more = source.to_string();
         // Some errors repeat their source in their own text.
         if !text.contains(&more) {
             text.push_str(": ");
             text.push_str(&more);
         }
-        next = source.source();
     }
     text
 }
@@ -242,8 +249,94 @@ pub(crate) fn failed_index(error: &(dyn StdError + 'static), count: usize) -> Op
 }
 
 /// A trait object hides its type, but its `Debug` text mostly starts with the type's name: the text up to the first detail.
+/// Empty for an error that is only a text.
 pub(crate) fn debug_name(error: &dyn StdError) -> String {
-    let text = format!("{error:?}");
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
-    text[..end].to_owned()
+    let mut name = Name(String::new());
+    // The error is the writer's own: it has enough, however long the text would be.
+    let _ = fmt::write(&mut name, format_args!("{error:?}"));
+    name.0
+}
+
+/// Takes the first word of what is written, and no more.
+struct Name(String);
+
+impl fmt::Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
+        self.0.push_str(bounded(&text[..end], NAME_BYTES_MAX));
+        if end < text.len() || self.0.len() > NAME_BYTES_MAX { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+const NAME_BYTES_MAX: usize = 256;
+
+/// The text, cut at a character's border when it is longer than this many bytes.
+pub(crate) fn bounded(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("declined")]
+    struct Declined;
+
+    /// Its source is itself.
+    #[derive(Debug)]
+    struct Ring;
+
+    impl fmt::Display for Ring {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("ring")
+        }
+    }
+
+    impl StdError for Ring {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn a_users_error_is_found_through_what_is_around_it() {
+        let error = ListenerError::from(BatchError::at(3, Rejection::with_source("bytes", Declined)));
+        assert!(error.find::<Declined>().is_some() && error.find::<BatchError>().is_some());
+        assert!(error.find::<fmt::Error>().is_none());
+        let shared = SharedError(std::sync::Arc::from(error.into_inner()));
+        assert!(find_in_chain::<Declined>(&shared).is_some());
+        assert_eq!(debug_name(own(&shared)), "BatchError");
+    }
+
+    #[test]
+    fn a_ring_of_sources_ends() {
+        assert!(find_in_chain::<Declined>(&Ring).is_none());
+        assert_eq!(chain_text(&Ring), "ring");
+    }
+
+    #[test]
+    fn names_are_the_first_word_of_the_debug_text() {
+        let text = ListenerError::msg("3 of them failed");
+        let long = "x".repeat(10_000);
+        let cases: [(&dyn StdError, &str); 4] = [
+            (&Declined, "Declined"),
+            (&BatchError::at(0, Declined), "BatchError"),
+            (text.as_error(), ""),
+            (&fmt::Error, "Error"),
+        ];
+        for (error, name) in cases {
+            assert_eq!(debug_name(error), name);
+        }
+        assert_eq!((bounded("h\u{e9}", 2), bounded("ab", 9), bounded(&long, 256).len()), ("h", "ab", 256));
+    }
+
+    #[test]
+    fn an_index_outside_the_batch_is_the_whole_batch() {
+        for (index, count, expected) in [(0, 3, Some(0)), (2, 3, Some(2)), (3, 3, None), (0, 0, None), (usize::MAX, 3, None)] {
+            let wrapped = Rejection::with_source("around", BatchError::at(index, Declined));
+            assert_eq!(failed_index(&wrapped, count), expected, "{index} of {count}");
+        }
+        assert_eq!(failed_index(&Declined, 3), None);
+    }
 }

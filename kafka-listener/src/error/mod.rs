@@ -7,6 +7,9 @@ mod dead_letter;
 mod handler;
 mod listener_error;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use attempts::Attempts;
 pub use back_off::{BackOff, ExponentialBackOff, FixedBackOff};
 pub use dead_letter::DeadLetters;
