@@ -47,21 +47,29 @@ impl Core {
         entries.retain(|entry| self.parts.get(entry.slot).is_some_and(|part| part.epoch == entry.epoch));
     }
 
+    /// A unit one of whose partitions was paused meanwhile waits for it.
+    fn may_deliver(&self, unit: &RetryUnit) -> bool {
+        unit.entries.iter().all(|entry| {
+            self.parts.get(entry.slot).is_none_or(|part| {
+                !part.is_paused_for(PauseReason::Container)
+                    && !part.is_paused_for(PauseReason::Partition)
+                    && !part.is_paused_for(PauseReason::Listener)
+            })
+        })
+    }
+
     fn take_due_unit(&mut self) -> Option<RetryUnit> {
+        if self.retries.is_empty() {
+            return None;
+        }
         let now = Instant::now();
-        // A unit one of whose partitions was paused meanwhile waits for it.
-        let ready = |unit: &RetryUnit| {
-            unit.due <= now
-                && unit.entries.iter().all(|entry| {
-                    self.parts.get(entry.slot).is_none_or(|part| {
-                        !part.is_paused_for(PauseReason::Container)
-                            && !part.is_paused_for(PauseReason::Partition)
-                            && !part.is_paused_for(PauseReason::Listener)
-                    })
-                })
-        };
-        let index = self.retries.iter().position(ready)?;
+        let index = self.retries.iter().position(|unit| unit.due <= now && self.may_deliver(unit))?;
         Some(self.retries.remove(index))
+    }
+
+    /// When the next batch is retried. One that is paused has no time: a timer of the past would keep the loop busy.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retries.iter().filter(|unit| self.may_deliver(unit)).map(|unit| unit.due).min()
     }
 
     fn next_batch(&mut self) -> Vec<Entry> {
@@ -108,6 +116,7 @@ impl Worker {
             if let Some(rejected) = find_in_chain::<BatchRejection>(error.as_ref()) {
                 let failed = rejected.indexes().collect::<Vec<_>>();
                 if !failed.is_empty() {
+                    self.core.release_backed_off(&entries);
                     self.core.elements_rejected(&mut entries, &failed, &error).await?;
                     continue;
                 }
@@ -156,6 +165,7 @@ impl Core {
         acknowledgment: Option<Acknowledgment>,
     ) -> Result<(), StopReason> {
         let nack = acknowledgment.as_ref().and_then(Acknowledgment::listener_returned);
+        self.release_backed_off(&entries);
         if let Some(nack) = nack {
             let rest = entries.split_off(nack.index.min(entries.len()));
             self.done(&entries);
@@ -172,7 +182,6 @@ impl Core {
         } else {
             self.succeeded(&entries);
         }
-        self.release_backed_off(&entries);
         self.after_batch().await;
         Ok(())
     }
@@ -301,16 +310,20 @@ impl Core {
         let index = failed_index(error.as_ref(), entries.len());
         match index {
             Some(index) => {
+                self.release_backed_off(&entries);
                 let mut rest = entries.split_off(index);
                 self.done(&entries);
-                let failed = rest.remove(0);
-                self.hold_again(rest);
+                // What lies behind the failed element and was acknowledged does not come again.
+                let unacked = rest.split_off(acked.saturating_sub(index).max(1));
+                self.hold_again(unacked);
+                let failed = rest.swap_remove(0);
                 if acked <= index && self.parts.get(failed.slot).is_some_and(|part| part.epoch == failed.epoch) {
                     self.record_failed(failed.slot, failed.record, error, true).await?;
                 }
             }
             None => {
                 let rest = entries.split_off(acked);
+                self.release_backed_off(&entries);
                 if !rest.is_empty() {
                     self.whole_batch_failed(rest, failures + 1, error).await?;
                 }

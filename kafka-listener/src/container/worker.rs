@@ -275,8 +275,7 @@ impl Core {
     /// When `fire_timers` next has something to do.
     pub fn next_timer(&self) -> Option<Instant> {
         let ack = self.engine.next_deadline().map(|at| self.started + Duration::from_millis(at));
-        let units = self.retries.iter().map(|unit| unit.due).min();
-        [ack, self.parts.next_wake(), units, self.next_ack_timeout(), self.next_idle()].into_iter().flatten().min()
+        [ack, self.parts.next_wake(), self.next_retry(), self.next_ack_timeout(), self.next_idle()].into_iter().flatten().min()
     }
 
     fn next_ack_timeout(&self) -> Option<Instant> {
