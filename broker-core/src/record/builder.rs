@@ -2,23 +2,56 @@ use bytes::{BufMut, BytesMut};
 
 use super::{HEADER_BYTES, LENGTH_END, at, varint};
 
-/// How much is allocated at once: consecutive small batches share it.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// The least and the most that is allocated at once: consecutive small batches share it. It doubles from the least on, so
+/// that a builder that is seldom used holds little.
+const CHUNK_BYTES_MIN: usize = 4 * 1024;
+const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
 /// Encodes records straight into a v2 batch. Reusable: after [`build`](Self::build) it starts the next batch behind the last
 /// one in the same allocation, so that small batches cost none of their own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BatchBuilder {
     bytes: BytesMut,
+    /// The size of the next chunk.
+    chunk: usize,
+    /// The last batch's size: the next one's is likely the same.
+    last_size: usize,
     count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
+}
+
+impl Default for BatchBuilder {
+    fn default() -> Self {
+        Self { bytes: BytesMut::new(), chunk: CHUNK_BYTES_MIN, last_size: 0, count: 0, base_timestamp: 0, max_timestamp: 0 }
+    }
 }
 
 impl BatchBuilder {
     /// An empty batch.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Finds room for a batch whose header and first record take `first` bytes: in the chunk that the last one left, if a
+    /// batch like the last one fits, else in a new one. A large batch gets one to itself, so that none is wasted at its end.
+    fn start(&mut self, first: usize) {
+        let room = first.max(self.last_size);
+        if self.bytes.capacity() < room {
+            let size = if room > self.chunk / 4 { first.max(self.last_size + self.last_size / 8) } else { self.chunk };
+            self.bytes = BytesMut::with_capacity(size.max(self.chunk.min(CHUNK_BYTES_MAX / 4)));
+            self.chunk = (2 * self.chunk).min(CHUNK_BYTES_MAX);
+        }
+        self.bytes.put_bytes(0, HEADER_BYTES);
+    }
+
+    /// Makes room for `more` bytes. `BytesMut` by itself would give a shared chunk's batch just what it needs, again and again.
+    fn grow(&mut self, more: usize) {
+        if self.bytes.capacity() - self.bytes.len() < more {
+            let mut larger = BytesMut::with_capacity((2 * (self.bytes.len() + more)).max(self.chunk));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
     }
 
     /// How many records were appended.
@@ -45,10 +78,7 @@ impl BatchBuilder {
     /// Appends a record and returns its place in the batch. `timestamp` is in milliseconds since 1970.
     pub fn append(&mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]) -> u32 {
         if self.count == 0 {
-            if self.bytes.capacity() < HEADER_BYTES + Self::size_of(key, value, headers) {
-                self.bytes.reserve(CHUNK_BYTES);
-            }
-            self.bytes.put_bytes(0, HEADER_BYTES);
+            self.start(HEADER_BYTES + Self::size_of(key, value, headers));
             self.base_timestamp = timestamp;
             self.max_timestamp = timestamp;
         }
@@ -62,8 +92,8 @@ impl BatchBuilder {
             + field_size(value)
             + varint::size(headers.len() as i64)
             + headers.iter().map(|(name, value)| field_size(Some(name.as_bytes())) + field_size(*value)).sum::<usize>();
+        self.grow(body + 5);
         let out = &mut self.bytes;
-        out.reserve(body + 5);
         varint::put(out, body as i64);
         out.put_u8(0);
         varint::put(out, timestamp_delta);
@@ -87,6 +117,7 @@ impl BatchBuilder {
         if count == 0 {
             return batch;
         }
+        self.last_size = batch.len();
         let length = (batch.len() - LENGTH_END) as i32;
         batch[at::LENGTH..at::LENGTH + 4].copy_from_slice(&length.to_be_bytes());
         batch[at::LEADER_EPOCH..at::LEADER_EPOCH + 4].copy_from_slice(&(-1i32).to_be_bytes());

@@ -1,0 +1,82 @@
+//! Allocations on the data path grow with batches, not with records.
+
+use std::alloc::System;
+
+use broker_core::record::{BatchBuilder, batches};
+use broker_core::{Broker, NewTopic, PartitionHandle};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const BATCHES: usize = 200;
+const VALUE: [u8; 100] = [7; 100];
+
+/// How often was allocated, and how many bytes are held now that were not before.
+fn allocations(work: impl FnOnce()) -> (usize, usize) {
+    let region = Region::new(ALLOCATOR);
+    work();
+    let change = region.change();
+    (change.allocations + change.reallocations, change.bytes_allocated.saturating_sub(change.bytes_deallocated))
+}
+
+fn produce(partition: &PartitionHandle, builder: &mut BatchBuilder, records: usize) {
+    for _ in 0..BATCHES {
+        for _ in 0..records {
+            builder.append(1_700_000_000_000, Some(b"key"), Some(&VALUE), &[("trace", Some(b"1"))]);
+        }
+        partition.produce(builder.build()).expect("produced");
+    }
+}
+
+fn read(partition: &PartitionHandle) -> usize {
+    let (mut next, mut bytes) = (0, 0);
+    while next < partition.end_offset() {
+        for run in partition.fetch(next, 1 << 20).expect("fetched").batches {
+            for batch in batches(&run).map(|batch| batch.expect("sound")) {
+                for record in batch.records().map(|record| record.expect("sound")) {
+                    bytes += record.value().map_or(0, <[u8]>::len) + record.headers().count();
+                }
+                next = batch.last_offset() + 1;
+            }
+        }
+    }
+    bytes
+}
+
+/// Allocations of producing, and of reading, batches of this many records; bytes held per batch that was produced.
+fn measure(broker: &Broker, topic: &str, records: usize) -> (usize, usize, usize) {
+    broker.create_topic(&NewTopic::new(topic).partitions(1)).expect("made");
+    let partition = broker.partition(topic, 0).expect("there");
+    let mut builder = BatchBuilder::new();
+    // The first batch pays for what stays: the log's vectors, the builder's chunk.
+    produce(&partition, &mut builder, records);
+    let (produced, held) = allocations(|| produce(&partition, &mut builder, records));
+    let mut bytes = 0;
+    let (fetched, _) = allocations(|| bytes = read(&partition));
+    assert_eq!(bytes, 2 * BATCHES * records * (VALUE.len() + 1));
+    (produced, fetched, held / BATCHES)
+}
+
+/// One test: another one on another thread would be counted too.
+#[test]
+fn produce_and_fetch_allocate_by_the_batch() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (kind, broker) in [("memory", Broker::in_memory()), ("files", Broker::open(dir.path()).expect("opened"))] {
+        let mut counts = Vec::new();
+        for records in [1, 10, 100, 400] {
+            let (produced, fetched, held) = measure(&broker, &format!("records-{records}"), records);
+            println!(
+                "{kind}: {BATCHES} batches of {records}: {produced} allocations to produce, {fetched} to fetch both rounds, {held} bytes held a batch"
+            );
+            // A chunk and its count for a batch that does not fit beside others, now and then a longer index or list.
+            assert!(produced <= 3 * BATCHES, "{kind}: {produced} allocations for {BATCHES} batches of {records}");
+            assert!(fetched <= 3 * BATCHES, "{kind}: {fetched} allocations for {} batches of {records}", 2 * BATCHES);
+            // The header and the record, its place in the log, and what a chunk leaves unused.
+            let most = 2 * (61 + 130 * records) + 500;
+            assert!(held <= most, "{kind}: a batch of {records} holds {held} bytes, {most} at most");
+            counts.push(produced);
+        }
+        assert!(counts[0] < BATCHES / 2, "{kind}: batches of one record share their allocations: {counts:?}");
+    }
+}
