@@ -10,7 +10,7 @@ use super::failure::Fate;
 use super::worker::{Core, Driven, Worker};
 use crate::ack::{Decision, Slot};
 use crate::client::{RawRecord, TopicPartition};
-use crate::error::{BatchRejection, BoxError, ErrorDecision, Failure, failed_index, find_in_chain};
+use crate::error::{BatchRejection, BoxError, ElementRejected, ErrorDecision, Failure, failed_index, find_in_chain};
 use crate::handler::{BatchRecords, Delivery, Outcome};
 use crate::listener::Acknowledgment;
 
@@ -117,7 +117,7 @@ impl Worker {
                 let failed = rejected.indexes().collect::<Vec<_>>();
                 if !failed.is_empty() {
                     self.core.release_backed_off(&entries);
-                    self.core.elements_rejected(&mut entries, &failed, &error).await?;
+                    self.core.elements_rejected(&mut entries, &failed, Arc::from(error)).await?;
                     continue;
                 }
             }
@@ -259,7 +259,7 @@ impl Core {
         &mut self,
         entries: &mut Vec<Entry>,
         failed: &[usize],
-        error: &BoxError,
+        all: Arc<dyn std::error::Error + Send + Sync>,
     ) -> Result<(), StopReason> {
         let mut index = 0;
         let mut rejected = Vec::new();
@@ -272,13 +272,11 @@ impl Core {
             !bad
         });
         for (index, entry) in rejected {
-            let found = find_in_chain::<BatchRejection>(error.as_ref()).and_then(|all| all.rejection(index));
-            let text = found.map(ToString::to_string);
-            let rejection = crate::error::Rejection::new(text.unwrap_or_else(|| "the element does not decode".to_owned()));
             if self.parts.get(entry.slot).is_none_or(|part| part.epoch != entry.epoch) {
                 continue;
             }
-            if self.record_failed(entry.slot, entry.record, Box::new(rejection), true).await? == Fate::Again {
+            let rejection = Box::new(ElementRejected { all: all.clone(), index });
+            if self.record_failed(entry.slot, entry.record, rejection, true).await? == Fate::Again {
                 // It is held again; what follows it in its partition waits behind it.
                 let at = index - failed.iter().filter(|failed| **failed < index).count();
                 let behind: Vec<Entry> = drain_behind(entries, at.min(entries.len()), entry.slot);

@@ -30,7 +30,8 @@ impl Core {
                 }
                 LinkMessage::AckMany { places, reply } => {
                     acked = true;
-                    let taken = places.iter().try_for_each(|place| self.acked(place));
+                    // All of them, whatever one of them meets.
+                    let taken = places.iter().map(|place| self.acked(place)).fold(Ok(()), Result::and);
                     answer_later(&mut replies, taken, reply, places);
                 }
                 LinkMessage::Dropped { places } => self.dropped(places),

@@ -54,8 +54,11 @@ pub(crate) fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<It
 
 /// The listener's own error, out of what the container put around it to share it between records.
 pub(crate) fn own<'e>(error: &'e (dyn StdError + 'static)) -> &'e (dyn StdError + 'static) {
-    match error.downcast_ref::<SharedError>() {
-        Some(shared) => shared.0.as_ref(),
+    if let Some(shared) = error.downcast_ref::<SharedError>() {
+        return shared.0.as_ref();
+    }
+    match error.downcast_ref::<ElementRejected>() {
+        Some(element) => element.reason(),
         None => error,
     }
 }
@@ -224,6 +227,32 @@ impl StdError for SharedError {
     }
 }
 
+/// Why one element of a batch was rejected: the element's own rejection, out of the error that all of them share.
+#[derive(Debug)]
+pub(crate) struct ElementRejected {
+    pub all: std::sync::Arc<dyn StdError + Send + Sync>,
+    pub index: usize,
+}
+
+impl ElementRejected {
+    fn reason(&self) -> &(dyn StdError + 'static) {
+        let rejection = find_in_chain::<BatchRejection>(self.all.as_ref()).and_then(|all| all.rejection(self.index));
+        rejection.map_or(self.all.as_ref() as &(dyn StdError + 'static), |rejection| rejection)
+    }
+}
+
+impl fmt::Display for ElementRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.reason(), f)
+    }
+}
+
+impl StdError for ElementRejected {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.reason())
+    }
+}
+
 /// An error and its sources in one line.
 pub(crate) fn chain_text(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
@@ -307,6 +336,17 @@ mod tests {
         let shared = SharedError(std::sync::Arc::from(error.into_inner()));
         assert!(find_in_chain::<Declined>(&shared).is_some());
         assert_eq!(debug_name(own(&shared)), "BatchError");
+    }
+
+    #[test]
+    fn a_rejected_element_keeps_its_own_chain() {
+        let failed = vec![(1, Rejection::new("no id")), (4, Rejection::with_source("bytes", Declined))];
+        let all = BatchRejection::new(failed);
+        let all: std::sync::Arc<dyn StdError + Send + Sync> = std::sync::Arc::new(Rejection::with_source(all.to_string(), all));
+        let fourth = ElementRejected { all: all.clone(), index: 4 };
+        assert!(find_in_chain::<Declined>(&fourth).is_some() && find_in_chain::<Rejection>(&fourth).is_some());
+        assert_eq!((fourth.to_string(), chain_text(own(&fourth)).as_str()), ("bytes".to_owned(), "bytes: declined"));
+        assert!(find_in_chain::<Declined>(&ElementRejected { all, index: 1 }).is_none());
     }
 
     #[test]

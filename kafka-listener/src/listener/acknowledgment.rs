@@ -238,13 +238,32 @@ impl Inner {
             }
             Target::Batch { records, epochs } => {
                 let from = self.lock().acked;
+                if from >= to {
+                    self.check_live()?;
+                }
                 let places = self.places(records, epochs, from..to);
+                // What is still owned is acknowledged whatever else was revoked: it would hold its partition up for ever.
+                let mut gone = None;
                 self.link.send(|live| {
-                    places.iter().try_for_each(|place| holds(live, place))?;
-                    Ok(LinkMessage::AckMany { places: places.clone(), reply })
+                    let is_owned = |place: &AckPlace| match holds(live, place) {
+                        Ok(()) => true,
+                        Err(error) => {
+                            gone.get_or_insert(error);
+                            false
+                        }
+                    };
+                    let owned: Vec<AckPlace> = places.into_iter().filter(is_owned).collect();
+                    match &gone {
+                        Some(error) if owned.is_empty() => Err(error.clone()),
+                        _ => Ok(LinkMessage::AckMany { places: owned, reply }),
+                    }
                 })?;
                 let mut progress = self.lock();
                 progress.acked = progress.acked.max(to);
+                drop(progress);
+                if let Some(error) = gone {
+                    return Err(error);
+                }
             }
         }
         Ok(())

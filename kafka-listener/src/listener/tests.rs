@@ -201,3 +201,32 @@ fn a_listener_made_at_run_time_has_the_attributes_words() {
         }
     );
 }
+
+#[tokio::test]
+async fn a_batch_of_which_one_partition_was_revoked_acknowledges_the_others() {
+    use super::acknowledgment::Mode;
+    use super::link::{AckPlace, LinkMessage, LivePartition, WorkerLink};
+
+    for immediate in [false, true] {
+        let link = WorkerLink::new();
+        let (first, second) = (TopicPartition::new("orders", 0), TopicPartition::new("orders", 1));
+        let mut records = BatchRecords::default();
+        for (partition, offset) in [(&first, 4), (&first, 5), (&second, 9)] {
+            link.assigned(partition.clone(), LivePartition { epoch: 1, position: 0, paused: false });
+            records.push(partition, RawRecord::from_parts(offset, 0, None, None, &[]), 1);
+        }
+        let epochs = vec![(first.clone(), 1), (second.clone(), 1)];
+        let mode = Mode { immediate, async_acks: true };
+        let acknowledgment = Acknowledgment::for_batch(link.clone(), mode, Arc::new(records), epochs);
+        link.unassigned(&first);
+        let error = acknowledgment.acknowledge().await.expect_err("one of them is stale");
+        assert!(error.kind() == AckErrorKind::Stale && error.to_string().contains("orders-0@4"), "{error}");
+        let mut messages = Vec::new();
+        link.take_messages(&mut messages);
+        let [LinkMessage::AckMany { places, .. }] = &messages[..] else { panic!("one message: {messages:?}") };
+        let [AckPlace { topic_partition, offset: 9, .. }] = &places[..] else { panic!("one place: {places:?}") };
+        assert_eq!(*topic_partition, second);
+        link.unassigned(&second);
+        assert!(acknowledgment.acknowledge().await.is_err() || !immediate);
+    }
+}
