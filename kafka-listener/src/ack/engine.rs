@@ -250,6 +250,11 @@ impl AckEngine {
     }
 
     #[cfg(test)]
+    pub fn committable(&self, slot: Slot) -> i64 {
+        self.look(slot).map_or(0, |partition| partition.tracker.safe())
+    }
+
+    #[cfg(test)]
     pub fn properties_mut(&mut self) -> &mut AckProperties {
         &mut self.properties
     }

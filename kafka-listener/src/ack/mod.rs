@@ -8,6 +8,8 @@ mod mode;
 mod tracker;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use engine::{AckEngine, AckProperties, Decision, Slot};

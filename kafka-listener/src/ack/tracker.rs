@@ -55,7 +55,7 @@ impl Tracker {
             // In order, which is the rule.
             Some(first) if first.offset == offset => {
                 self.open.pop_front();
-                self.safe = offset + 1;
+                self.advance(offset);
                 self.fold();
                 true
             }
@@ -73,7 +73,7 @@ impl Tracker {
         while self.open.front().is_some_and(|open| open.offset <= offset) {
             if let Some(open) = self.open.pop_front() {
                 count += u64::from(!open.done);
-                self.safe = open.offset + 1;
+                self.advance(open.offset);
             }
         }
         self.fold();
@@ -83,9 +83,14 @@ impl Tracker {
     fn fold(&mut self) {
         while self.open.front().is_some_and(|open| open.done) {
             if let Some(open) = self.open.pop_front() {
-                self.safe = open.offset + 1;
+                self.advance(open.offset);
             }
         }
+    }
+
+    /// Never back: a record that was done may have been put back, and its end is then reached a second time.
+    fn advance(&mut self, offset: i64) {
+        self.safe = self.safe.max(offset + 1);
     }
 
     /// Whether a record was delivered in this assignment.
