@@ -2,6 +2,7 @@
 //! `cargo run --release -p broker-core --example rates`.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use broker_core::record::{Batch, BatchBuilder, batches};
@@ -76,6 +77,29 @@ fn main() -> Result<(), Error> {
                     }
                 });
             }
+        }
+        for (readers, label) in [(0, "alone"), (1, "beside a reader of 1 MiB")] {
+            let name = format!("shared{readers}");
+            broker.create_topic(&NewTopic::new(&name).partitions(1))?;
+            let partition = broker.partition(&name, 0)?;
+            let (done, total) = (AtomicBool::new(false), 500_000);
+            std::thread::scope(|scope| {
+                if readers > 0 {
+                    // Always from the start: it never runs out of bytes to read.
+                    scope.spawn(|| {
+                        while !done.load(Ordering::Relaxed) {
+                            let middle = partition.end_offset() / 2;
+                            black_box(partition.fetch(middle, 1 << 20).expect("fetched"));
+                        }
+                    });
+                }
+                rate(&format!("{kind}: build and append, batches of 100, {label}"), total, || {
+                    for _ in 0..total / 100 {
+                        partition.produce(build(&mut builder, 100, now)).expect("produced");
+                    }
+                });
+                done.store(true, Ordering::Relaxed);
+            });
         }
         rate(&format!("{kind}: commits"), 200_000, || {
             for offset in 0..200_000 {

@@ -117,7 +117,7 @@ impl TopicConfig {
         }
         let (folder, fresh) = (format!("{topic}-0"), "topic.config.new");
         disk.remove(&folder, fresh)?;
-        let mut file = disk.open(&folder, fresh)?;
+        let file = disk.open(&folder, fresh)?;
         let text: String = self.0.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         file.append(Bytes::from(text))?;
         file.sync()?;

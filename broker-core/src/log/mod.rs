@@ -1,9 +1,11 @@
 //! A partition's log: segments of whole batches, laid out as Kafka's files.
 
+mod read;
 mod segment;
 mod segmented;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use read::read;
 pub(crate) use segmented::{Log, LogConfig};

@@ -1,15 +1,13 @@
 //! One file of a log, and what is kept in memory to find places in it.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use crate::record::batch::peek_size;
-use crate::record::{Batch, BatchError, HEADER_BYTES, at, header};
+use super::read::{Stretch, batch_at, read_ahead};
+use crate::record::{Batch, BatchError};
 use crate::storage::{Disk, DiskFile};
-
-/// How much is read at a time while scanning.
-const SCAN_BYTES: usize = 1 << 20;
 
 /// A place in the file: sparse, one every `index_interval_bytes`.
 #[derive(Debug, Clone, Copy)]
@@ -21,20 +19,10 @@ struct IndexEntry {
     max_timestamp_before: i64,
 }
 
-/// What a read has collected so far.
-#[derive(Debug, Default)]
-pub(super) struct Collected {
-    pub runs: Vec<Bytes>,
-    /// Bytes of all runs.
-    pub bytes: usize,
-    /// Of the last run's last batch.
-    pub last_offset: i64,
-}
-
 #[derive(Debug)]
 pub(super) struct Segment {
     pub base: i64,
-    pub file: Box<dyn DiskFile>,
+    pub file: Arc<dyn DiskFile>,
     pub max_timestamp: i64,
     index: Vec<IndexEntry>,
     indexed_to: u64,
@@ -60,11 +48,6 @@ pub(super) struct Scanned {
     pub size: u64,
     /// What stands behind it, if anything.
     pub damage: Option<BatchError>,
-}
-
-/// The last offset of the batch whose whole header is at the front.
-fn last_offset(head: &[u8]) -> i64 {
-    header::i64(head, at::BASE_OFFSET).saturating_add(i64::from(header::i32(head, at::LAST_OFFSET_DELTA)))
 }
 
 /// Whether a batch is sound and goes on where the log ends.
@@ -117,7 +100,7 @@ impl Segment {
             let left = size - scanned.size;
             let damage = match Batch::parse(&ahead) {
                 Err(BatchError::Incomplete { need, .. }) if need as u64 <= left => {
-                    ahead = self.read_ahead(scanned.size, need)?;
+                    ahead = read_ahead(self.file.as_ref(), scanned.size, need)?;
                     continue;
                 }
                 Err(BatchError::Incomplete { need, .. }) => BatchError::Incomplete { have: left as usize, need },
@@ -139,108 +122,16 @@ impl Segment {
         Ok(scanned)
     }
 
-    /// `need` bytes at least, more if the file hands them out without copying or joining.
-    fn read_ahead(&self, position: u64, need: usize) -> io::Result<Bytes> {
-        let mut ahead = self.file.read(position, need.max(SCAN_BYTES))?;
-        if ahead.len() < need {
-            ahead = self.read_exact(position, need)?;
-        }
-        if ahead.len() < need {
-            let text = format!("{} of {need} bytes at position {position}: the file is shorter than it was", ahead.len());
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
-        }
-        Ok(ahead)
-    }
-
-    /// The whole batch that starts at a position.
-    fn batch_at(&self, position: u64) -> io::Result<Result<Batch, BatchError>> {
-        let head = self.read_exact(position, HEADER_BYTES)?;
-        let size = match peek_size(&head) {
-            Ok(size) => size,
-            Err(error) => return Ok(Err(error)),
-        };
-        if position + size as u64 > self.file.size() {
-            let have = (self.file.size() - position) as usize;
-            return Ok(Err(BatchError::Incomplete { have, need: size }));
-        }
-        Ok(Batch::parse(&self.read_exact(position, size)?))
-    }
-
-    /// That many bytes, joined if the file hands them out in pieces; fewer only at the end.
-    fn read_exact(&self, position: u64, length: usize) -> io::Result<Bytes> {
-        let first = self.file.read(position, length)?;
-        if first.len() == length || first.is_empty() {
-            return Ok(first);
-        }
-        let mut joined = first.to_vec();
-        while joined.len() < length {
-            let more = self.file.read(position + joined.len() as u64, length - joined.len())?;
-            if more.is_empty() {
-                break;
-            }
-            joined.extend_from_slice(&more);
-        }
-        Ok(Bytes::from(joined))
-    }
-
     /// Where to start looking for an offset.
     fn position_before(&self, offset: i64) -> u64 {
         let behind = self.index.partition_point(|entry| entry.offset <= offset);
         behind.checked_sub(1).map_or(0, |index| self.index[index].position)
     }
 
-    /// Collects whole batches, from the one that holds `offset` on, from `hint` if the caller knows its position. At least
-    /// one batch, further ones only up to `max_bytes` in all. Returns the position behind the last one.
-    pub fn read_from(&self, offset: i64, hint: Option<u64>, max_bytes: usize, into: &mut Collected) -> io::Result<u64> {
-        let mut position = hint.unwrap_or_else(|| self.position_before(offset));
-        let end = self.file.size();
-        while position < end {
-            let want = max_bytes.saturating_sub(into.bytes).clamp(HEADER_BYTES, SCAN_BYTES);
-            let chunk = self.file.read(position, want)?;
-            let (mut from, mut to) = (0, 0);
-            let mut full = false;
-            while chunk.len() - to >= HEADER_BYTES {
-                let size = peek_size(&chunk[to..]).map_err(io::Error::other)?;
-                let last = last_offset(&chunk[to..]);
-                if last < offset {
-                    to += size;
-                    from = to;
-                    if to > chunk.len() {
-                        break;
-                    }
-                    continue;
-                }
-                if into.bytes > 0 && into.bytes + size > max_bytes {
-                    full = true;
-                    break;
-                }
-                if to + size > chunk.len() {
-                    break;
-                }
-                to += size;
-                into.bytes += size;
-                into.last_offset = last;
-            }
-            if to > from {
-                into.runs.push(chunk.slice(from..to));
-            }
-            if full || into.bytes >= max_bytes && into.bytes > 0 {
-                return Ok(position + to as u64);
-            }
-            if to == 0 {
-                // The batch is larger than the chunk: read just it.
-                let batch = self.batch_at(position)?.map_err(io::Error::other)?;
-                if into.bytes > 0 && into.bytes + batch.size() > max_bytes {
-                    return Ok(position);
-                }
-                to = batch.size();
-                into.bytes += to;
-                into.last_offset = batch.last_offset();
-                into.runs.push(batch.bytes().clone());
-            }
-            position += to as u64;
-        }
-        Ok(position)
+    /// What a read from `offset` on looks at, from `hint` if the caller knows its position.
+    pub fn stretch(&self, offset: i64, hint: Option<u64>) -> Stretch {
+        let position = hint.unwrap_or_else(|| self.position_before(offset));
+        Stretch { file: self.file.clone(), base: self.base, position, end: self.file.size() }
     }
 
     /// The first record with this timestamp or a later one.
@@ -248,7 +139,7 @@ impl Segment {
         let behind = self.index.partition_point(|entry| entry.max_timestamp_before < timestamp);
         let mut position = behind.checked_sub(1).map_or(0, |index| self.index[index].position);
         while position < self.file.size() {
-            let batch = self.batch_at(position)?.map_err(io::Error::other)?;
+            let batch = batch_at(self.file.as_ref(), position)?.map_err(io::Error::other)?;
             if batch.max_timestamp() >= timestamp && !batch.is_control() {
                 for record in batch.records() {
                     let record = record.map_err(io::Error::other)?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::segment::{Collected, Segment, base_of, file_name};
+use super::read::Stretch;
+use super::segment::{Segment, base_of, file_name};
 use crate::storage::Disk;
 
 /// A log's settings.
@@ -23,6 +24,8 @@ pub(crate) struct Log {
     /// Never empty; the last one is appended to.
     segments: Vec<Segment>,
     end: i64,
+    /// The base of the first segment that may hold what is not durable.
+    synced: i64,
     /// Where the last read ended: an offset, its segment's base, its position. Readers mostly go on there.
     read_hint: Option<(i64, i64, u64)>,
     /// Why no more is written.
@@ -39,14 +42,15 @@ impl Log {
         let mut end = bases.first().copied().unwrap_or(0);
         let mut damaged = false;
         for base in bases {
-            if damaged || base < end {
-                tracing::warn!(target: "broker_core::recovery", %folder, file = file_name(base), "segment behind damaged bytes removed");
+            // A power cut may leave a segment short and the ones behind it whole. Nobody could read over the gap.
+            if damaged || base != end {
+                tracing::warn!(target: "broker_core::recovery", %folder, file = file_name(base), end, "segment behind the log's end removed");
                 disk.remove(&folder, &file_name(base))?;
                 damaged = true;
                 continue;
             }
             let mut segment = Segment::open(disk.as_ref(), &folder, base, config.index_interval_bytes)?;
-            let scanned = segment.scan(base.max(end))?;
+            let scanned = segment.scan(end)?;
             if let Some(damage) = scanned.damage {
                 let (size, position) = (segment.size(), scanned.size);
                 tracing::warn!(target: "broker_core::recovery", %folder, file = file_name(base), position, cut = size - position, %damage, "torn tail cut off");
@@ -59,7 +63,7 @@ impl Log {
         if segments.is_empty() {
             segments.push(Segment::open(disk.as_ref(), &folder, end, config.index_interval_bytes)?);
         }
-        Ok(Self { disk, folder, config, segments, end, read_hint: None, poisoned: None })
+        Ok(Self { disk, folder, config, segments, end, synced: i64::MIN, read_hint: None, poisoned: None })
     }
 
     /// The first offset.
@@ -107,15 +111,14 @@ impl Log {
             && (active.size() + bytes > self.config.segment_bytes || last_offset - active.base > i64::from(i32::MAX))
     }
 
-    /// Starts a new segment at the end.
+    /// Starts a new segment at the end. Its name is made durable, what the old one holds is not: a gigabyte's sync would keep
+    /// readers and writers waiting, and what is not synced is as safe as the page cache in any segment.
     pub fn roll(&mut self) -> io::Result<()> {
         self.check_sound()?;
-        let active = self.segments.last_mut().expect("a log has a segment");
+        let active = self.segments.last().expect("a log has a segment");
         if active.size() == 0 {
             return Ok(());
         }
-        let synced = active.file.sync();
-        self.guard(synced)?;
         let opened = Segment::open(self.disk.as_ref(), &self.folder, self.end, self.config.index_interval_bytes);
         let segment = self.guard(opened)?;
         self.segments.push(segment);
@@ -136,24 +139,31 @@ impl Log {
         Ok(())
     }
 
-    /// Whole batches from the one that holds `offset` on: at least one, more only up to `max_bytes` in all.
-    pub fn read(&mut self, offset: i64, max_bytes: usize) -> io::Result<Vec<Bytes>> {
-        let mut collected = Collected::default();
+    /// Where the batch that holds `offset` is looked for; `None` at the end.
+    pub(super) fn locate(&self, offset: i64) -> Option<Stretch> {
         if offset >= self.end {
-            return Ok(collected.runs);
+            return None;
         }
-        let first = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
-        for segment in &self.segments[first..] {
-            let hint = self.read_hint.filter(|(at, base, _)| *at == offset && *base == segment.base);
-            let position = segment.read_from(offset, hint.map(|(_, _, position)| position), max_bytes, &mut collected)?;
-            if !collected.runs.is_empty() {
-                self.read_hint = Some((collected.last_offset + 1, segment.base, position));
-                if position < segment.size() || collected.bytes >= max_bytes {
-                    break;
-                }
-            }
+        let index = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
+        let segment = &self.segments[index];
+        let hint = self.read_hint.filter(|(at, base, _)| *at == offset && *base == segment.base);
+        Some(segment.stretch(offset, hint.map(|(_, _, position)| position)))
+    }
+
+    /// The segment behind the one that was read, from its start; `None` behind the last. `None` as well if what was read has
+    /// grown since: the next segment would not go on where the read ended.
+    pub(super) fn locate_behind(&self, read: &Stretch) -> Option<Stretch> {
+        let index = self.segments.partition_point(|segment| segment.base <= read.base);
+        let grown = |segment: &Segment| segment.base == read.base && segment.size() > read.end;
+        if index > 0 && grown(&self.segments[index - 1]) {
+            return None;
         }
-        Ok(collected.runs)
+        self.segments.get(index).map(|segment| segment.stretch(segment.base, Some(0)))
+    }
+
+    /// A read ended here, and `next` is the offset that comes.
+    pub(super) fn note_read(&mut self, next: i64, stretch: &Stretch) {
+        self.read_hint = Some((next, stretch.base, stretch.position));
     }
 
     /// The first record with this timestamp or a later one: its offset and timestamp.
@@ -168,11 +178,21 @@ impl Log {
         Ok(None)
     }
 
-    /// Makes everything durable: the segments before the last one are since the roll.
+    /// Makes everything durable.
     pub fn sync(&mut self) -> io::Result<()> {
+        self.sync_from(self.synced)
+    }
+
+    /// Makes durable what the segments from this base on hold.
+    pub fn sync_from(&mut self, base: i64) -> io::Result<()> {
         self.check_sound()?;
-        let file = &mut self.segments.last_mut().expect("a log has a segment").file;
-        let synced = file.sync().and_then(|()| self.disk.sync_folder(&self.folder));
-        self.guard(synced)
+        let first = self.segments.partition_point(|segment| segment.base < base);
+        let files = || self.segments[first..].iter().try_for_each(|segment| segment.file.sync());
+        let synced = files().and_then(|()| self.disk.sync_folder(&self.folder));
+        self.guard(synced)?;
+        if base <= self.synced {
+            self.synced = self.segments.last().expect("a log has a segment").base;
+        }
+        Ok(())
     }
 }

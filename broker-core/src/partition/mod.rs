@@ -140,7 +140,8 @@ impl PartitionHandle {
         if offset == high_watermark {
             return Ok(Fetched { batches: Vec::new(), high_watermark, log_start });
         }
-        let batches = self.log().read(offset, max_bytes).map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        let batches = crate::log::read(|look| look(&mut self.log()), offset, max_bytes)
+            .map_err(|error| storage(&self.0.id, "cannot be read", error))?;
         // Asked again: what was read may have been appended since.
         Ok(Fetched { batches, high_watermark: self.end_offset(), log_start })
     }
@@ -179,7 +180,7 @@ impl PartitionHandle {
         };
         write(self)?;
         let mut log = self.log();
-        let removed = log.sync().and_then(|()| log.remove_before(base));
+        let removed = log.sync_from(base).and_then(|()| log.remove_before(base));
         self.0.start.store(log.start(), Ordering::Release);
         removed.map_err(|error| storage(&self.0.id, "takes no writes", error))
     }

@@ -7,7 +7,7 @@ use super::{Disk, FileDisk, MemoryDisk};
 
 fn check(disk: &dyn Disk) {
     assert!(disk.folders().expect("listed").is_empty());
-    let mut file = disk.open("a-0", "x.log").expect("opened");
+    let file = disk.open("a-0", "x.log").expect("opened");
     file.append(Bytes::from_static(b"hello ")).expect("appended");
     file.append(Bytes::from_static(b"world")).expect("appended");
     assert_eq!(file.size(), 11);
@@ -69,7 +69,7 @@ fn a_file_in_place_of_the_folder_is_refused() {
 #[test]
 fn a_crash_loses_what_was_not_synced() {
     let disk = MemoryDisk::new();
-    let mut file = disk.open("a", "x").expect("opened");
+    let file = disk.open("a", "x").expect("opened");
     file.append(Bytes::from_static(b"kept")).expect("appended");
     file.sync().expect("synced");
     disk.sync_folder("a").expect("synced");
@@ -85,7 +85,7 @@ fn a_crash_loses_what_was_not_synced() {
 #[test]
 fn faults_come_when_asked_for_and_change_nothing() {
     let disk = MemoryDisk::new();
-    let mut file = disk.open("a", "x").expect("opened");
+    let file = disk.open("a", "x").expect("opened");
     disk.fail_after(2);
     file.append(Bytes::from_static(b"one")).expect("appended");
     file.sync().expect("synced");
@@ -106,7 +106,7 @@ fn faults_come_when_asked_for_and_change_nothing() {
 #[test]
 fn memory_keeps_what_was_appended_without_copying() {
     let disk = MemoryDisk::new();
-    let mut file = disk.open("a", "x").expect("opened");
+    let file = disk.open("a", "x").expect("opened");
     let bytes = Bytes::from(vec![7; 1000]);
     file.append(bytes.clone()).expect("appended");
     let read = file.read(10, 20).expect("read");

@@ -2,6 +2,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
@@ -91,7 +93,7 @@ impl Disk for FileDisk {
         names(&self.root.join(folder), false)
     }
 
-    fn open(&self, folder: &str, file: &str) -> io::Result<Box<dyn DiskFile>> {
+    fn open(&self, folder: &str, file: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path(folder, file);
         let open = || OpenOptions::new().read(true).append(true).create(true).open(&path);
         let opened = match open() {
@@ -103,7 +105,7 @@ impl Disk for FileDisk {
         };
         let file = opened.map_err(|error| named("open", &path, &error))?;
         let size = file.metadata()?.len();
-        Ok(Box::new(OpenFile { file, path, size }))
+        Ok(Arc::new(OpenFile { file, path, size: AtomicU64::new(size) }))
     }
 
     fn remove(&self, folder: &str, file: &str) -> io::Result<()> {
@@ -141,18 +143,19 @@ impl Disk for FileDisk {
 struct OpenFile {
     file: File,
     path: PathBuf,
-    size: u64,
+    /// What was appended whole: a write that failed half-way counts for nothing.
+    size: AtomicU64,
 }
 
 impl DiskFile for OpenFile {
-    fn append(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.file.write_all(&bytes).map_err(|error| named("append to", &self.path, &error))?;
-        self.size += bytes.len() as u64;
+    fn append(&self, bytes: Bytes) -> io::Result<()> {
+        (&self.file).write_all(&bytes).map_err(|error| named("append to", &self.path, &error))?;
+        self.size.fetch_add(bytes.len() as u64, Ordering::Release);
         Ok(())
     }
 
     fn read(&self, position: u64, length: usize) -> io::Result<Bytes> {
-        let length = length.min(self.size.saturating_sub(position) as usize);
+        let length = length.min(self.size().saturating_sub(position) as usize);
         let mut bytes = BytesMut::zeroed(length);
         let mut filled = 0;
         while filled < length {
@@ -168,16 +171,16 @@ impl DiskFile for OpenFile {
     }
 
     fn size(&self) -> u64 {
-        self.size
+        self.size.load(Ordering::Acquire)
     }
 
-    fn truncate(&mut self, size: u64) -> io::Result<()> {
+    fn truncate(&self, size: u64) -> io::Result<()> {
         self.file.set_len(size).map_err(|error| named("truncate", &self.path, &error))?;
-        self.size = size;
+        self.size.store(size, Ordering::Release);
         Ok(())
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.file.sync_data().map_err(|error| named("sync", &self.path, &error))
     }
 }

@@ -133,10 +133,10 @@ impl Disk for MemoryDisk {
         Ok(self.state().get(folder).map(|files| files.keys().cloned().collect()).unwrap_or_default())
     }
 
-    fn open(&self, folder: &str, file: &str) -> io::Result<Box<dyn DiskFile>> {
+    fn open(&self, folder: &str, file: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut folders = self.state();
         let content = folders.entry(folder.to_owned()).or_default().entry(file.to_owned()).or_default().content.clone();
-        Ok(Box::new(MemoryFile { disk: self.clone(), content }))
+        Ok(Arc::new(MemoryFile { disk: self.clone(), content }))
     }
 
     fn remove(&self, folder: &str, file: &str) -> io::Result<()> {
@@ -184,7 +184,7 @@ impl MemoryFile {
 }
 
 impl DiskFile for MemoryFile {
-    fn append(&mut self, bytes: Bytes) -> io::Result<()> {
+    fn append(&self, bytes: Bytes) -> io::Result<()> {
         self.disk.operate()?;
         let mut content = self.content();
         let start = content.size;
@@ -202,13 +202,13 @@ impl DiskFile for MemoryFile {
         self.content().size
     }
 
-    fn truncate(&mut self, size: u64) -> io::Result<()> {
+    fn truncate(&self, size: u64) -> io::Result<()> {
         self.disk.operate()?;
         self.content().cut(size);
         Ok(())
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.disk.operate()?;
         let mut content = self.content();
         content.synced = content.size;

@@ -8,6 +8,7 @@ mod contract;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -23,7 +24,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// The files of a folder, by name; none if it is not there.
     fn files(&self, folder: &str) -> io::Result<Vec<String>>;
     /// Opens a file for appending and reading; makes it and its folder if they are not there.
-    fn open(&self, folder: &str, file: &str) -> io::Result<Box<dyn DiskFile>>;
+    fn open(&self, folder: &str, file: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Removes a file; fine if it is not there.
     fn remove(&self, folder: &str, file: &str) -> io::Result<()>;
     /// Renames a file within its folder, over another if that is there, and makes the change durable.
@@ -35,16 +36,17 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn remove_folder(&self, folder: &str) -> io::Result<()>;
 }
 
-/// One open file: appended at its end, read anywhere.
+/// One open file: appended at its end, read anywhere. One thread at a time appends and truncates, which whoever owns the log
+/// sees to; others may read meanwhile.
 pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Appends all of it. After an error the file's end is unknown: whoever owns the log stops writing.
-    fn append(&mut self, bytes: Bytes) -> io::Result<()>;
+    fn append(&self, bytes: Bytes) -> io::Result<()>;
     /// Up to `length` bytes from `position`: fewer at the end, or where memory holds them in pieces; empty only at the end.
     fn read(&self, position: u64, length: usize) -> io::Result<Bytes>;
     /// Its size in bytes.
     fn size(&self) -> u64;
     /// Cuts it to this size.
-    fn truncate(&mut self, size: u64) -> io::Result<()>;
+    fn truncate(&self, size: u64) -> io::Result<()>;
     /// Makes what was appended durable.
-    fn sync(&mut self) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
 }
