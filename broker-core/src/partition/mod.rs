@@ -93,6 +93,12 @@ impl PartitionHandle {
         &self.0.id
     }
 
+    /// How large a batch it takes: the topic's `max.message.bytes`, and no more than a segment.
+    pub fn max_batch_bytes(&self) -> usize {
+        let segment = usize::try_from(self.0.config.log.segment_bytes).unwrap_or(usize::MAX);
+        self.0.config.max_message_bytes.min(segment)
+    }
+
     /// Whether its topic was deleted: the handle is of no more use.
     pub fn is_deleted(&self) -> bool {
         self.0.deleted.load(Ordering::Acquire)

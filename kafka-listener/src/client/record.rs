@@ -361,6 +361,18 @@ impl Future for SendHandle {
     type Output = Result<RecordMetadata, ClientError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Sends are mostly answered at once: a loop of awaited ones must let the other tasks of its thread run now and then.
+        let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+        let polled = self.as_mut().poll_result(cx);
+        if polled.is_ready() {
+            budget.made_progress();
+        }
+        polled
+    }
+}
+
+impl SendHandle {
+    fn poll_result(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<RecordMetadata, ClientError>> {
         let (cell, index, timestamp, kicked) = match &mut self.0 {
             HandleState::InBatch { cell, index, timestamp, kicked } => (cell, *index, *timestamp, kicked),
             HandleState::Failed(error) => return Poll::Ready(Err(error.clone())),

@@ -7,6 +7,7 @@ mod membership;
 mod partitioner;
 mod place;
 mod producer;
+mod queue;
 
 #[cfg(test)]
 mod tests;

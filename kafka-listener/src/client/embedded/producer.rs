@@ -1,21 +1,20 @@
 //! Sends into the broker in this process. A record is encoded straight into its partition's open batch under one short lock;
-//! a full batch is appended to the log by whoever filled it. Nothing is ever in flight, so there is nothing to retry or to
-//! reorder: a produce succeeds, or fails for good.
+//! a full batch is appended to the log by whoever filled it. Nothing is ever in flight, so there is nothing to retry, to time
+//! out or to reorder: a produce succeeds, or fails for good.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use broker_core::record::BatchBuilder;
-use broker_core::{Broker, Clock, PartitionHandle};
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use broker_core::{Broker, Clock};
 use tokio::time::Instant;
 
 use super::client_error;
 use super::partitioner::{Sticky, keyed};
-use crate::client::config::{Acks, ProducerConfig};
-use crate::client::{BoxFuture, ClientError, ClientErrorKind, Producer, RawProducerRecord, SendCell, SendHandle, TopicPartition};
+use super::queue::{Linger, Queue, closed, lock};
+use crate::client::config::ProducerConfig;
+use crate::client::{BoxFuture, ClientError, ClientErrorKind, Producer, RawProducerRecord, SendHandle, TopicPartition};
 
 pub(super) struct EmbeddedProducer(Arc<Shared>);
 
@@ -23,11 +22,11 @@ struct Shared {
     broker: Broker,
     clock: Arc<dyn Clock>,
     config: ProducerConfig,
+    /// Never iterated: see `queues`.
     topics: RwLock<HashMap<Arc<str>, Arc<Topic>, foldhash::fast::RandomState>>,
-    /// Open batches in the order in which their linger ends, and which batch of the queue it was.
-    lingering: Mutex<VecDeque<(Instant, Weak<Queue>, u64)>>,
-    linger_wake: Notify,
-    task: Mutex<Option<JoinHandle<()>>>,
+    linger: Arc<Linger>,
+    /// What all open batches may grow to.
+    reserved: Arc<AtomicUsize>,
     random: AtomicU64,
     closed: AtomicBool,
 }
@@ -39,62 +38,13 @@ struct Topic {
     sticky: Mutex<Sticky>,
 }
 
-/// One partition's open batch.
-struct Queue {
-    partition: TopicPartition,
-    handle: PartitionHandle,
-    acks: Acks,
-    state: Mutex<QueueState>,
-}
-
-#[derive(Default)]
-struct QueueState {
-    builder: BatchBuilder,
-    cell: Option<Arc<SendCell>>,
-    /// Which batch this is.
-    batch: u64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Queue {
-    /// Appends the open batch to the log and gives its sends their result.
-    fn flush(&self, state: &mut QueueState) {
-        let Some(cell) = state.cell.take() else { return };
-        state.batch += 1;
-        let result = self.handle.produce(state.builder.build());
-        cell.complete(match result {
-            Ok(_) if self.acks == Acks::Zero => Ok((-1, None)),
-            Ok(produced) => Ok((produced.base_offset, produced.log_append_time)),
-            Err(error) => Err(client_error(error)),
-        });
-    }
-
-    fn flush_batch(&self, batch: u64) {
-        let mut state = lock(&self.state);
-        if state.batch == batch {
-            self.flush(&mut state);
-        }
-    }
-}
-
 impl EmbeddedProducer {
     pub fn new(broker: Broker, config: ProducerConfig) -> Self {
         let clock = broker.clock().clone();
         let random = AtomicU64::new(0x2545_f491_4f6c_dd1d);
-        Self(Arc::new(Shared {
-            broker,
-            clock,
-            config,
-            topics: RwLock::default(),
-            lingering: Mutex::default(),
-            linger_wake: Notify::new(),
-            task: Mutex::default(),
-            random,
-            closed: AtomicBool::new(false),
-        }))
+        let linger = Linger::new(config.linger, config.buffer_memory);
+        let (topics, reserved, closed) = (RwLock::default(), Arc::default(), AtomicBool::new(false));
+        Self(Arc::new(Shared { broker, clock, config, topics, linger, reserved, random, closed }))
     }
 }
 
@@ -117,6 +67,10 @@ impl Shared {
             ));
         }
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::Acquire) {
+            // `close` has closed the queues that it saw: none may appear behind its back.
+            return Err(closed(name));
+        }
         let epoch = self.broker.metadata_epoch();
         let before = topics.get(name).cloned();
         let queues = (0..found.partitions)
@@ -130,7 +84,8 @@ impl Shared {
                 }
                 let handle = self.broker.partition(name, number).map_err(client_error)?;
                 let partition = TopicPartition::new(found.name.clone(), number);
-                Ok(Arc::new(Queue { partition, handle, acks: self.config.acks, state: Mutex::default() }))
+                let (acks, limit) = (self.config.acks, self.config.batch_size);
+                Ok(Arc::new(Queue::new(partition, handle, acks, limit, self.reserved.clone())))
             })
             .collect::<Result<Vec<_>, ClientError>>()?;
         let topic = Arc::new(Topic { epoch, queues, sticky: Mutex::default() });
@@ -145,7 +100,7 @@ impl Shared {
         z ^ (z >> 27)
     }
 
-    fn choose(&self, topic: &Topic, record: &RawProducerRecord<'_>, size: usize) -> Result<Arc<Queue>, ClientError> {
+    fn choose<'t>(&self, topic: &'t Topic, record: &RawProducerRecord<'_>, size: usize) -> Result<&'t Arc<Queue>, ClientError> {
         let count = topic.queues.len();
         let index = match (record.partition, record.key) {
             (Some(partition), _) => usize::try_from(partition).ok().filter(|partition| *partition < count).ok_or_else(|| {
@@ -156,96 +111,95 @@ impl Shared {
             (None, None) if count == 1 => 0,
             (None, None) => lock(&topic.sticky).next(size, self.config.batch_size.max(1), count, || self.random()),
         };
-        Ok(topic.queues[index].clone())
+        Ok(&topic.queues[index])
+    }
+
+    /// What no topic can change.
+    fn check(&self, record: &RawProducerRecord<'_>, size: usize) -> Result<(), ClientError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed(record.topic));
+        }
+        for (limit, name) in [(self.config.max_request_size, "max.request.size"), (self.config.buffer_memory, "buffer.memory")] {
+            if size > limit {
+                let text = format!("topic '{}': a record of {size} bytes is over {name} ({limit})", record.topic);
+                return Err(ClientError::new(ClientErrorKind::RecordTooLarge, text));
+            }
+        }
+        if let Some(timestamp) = record.timestamp.filter(|timestamp| *timestamp < 0) {
+            let text = format!("topic '{}': timestamp {timestamp} must not be negative", record.topic);
+            return Err(ClientError::new(ClientErrorKind::Broker, text));
+        }
+        Ok(())
+    }
+
+    fn place(&self, topic: &Topic, record: &RawProducerRecord<'_>, size: usize) -> Result<SendHandle, ClientError> {
+        let queue = self.choose(topic, record, size)?;
+        let timestamp = record.timestamp.unwrap_or_else(|| self.clock.wall_ms());
+        queue.append(record, timestamp, size, &self.linger)
     }
 
     fn send(self: &Arc<Self>, record: RawProducerRecord<'_>) -> Result<SendHandle, ClientError> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(ClientError::new(ClientErrorKind::Closed, format!("topic '{}': the producer is closed", record.topic)));
-        }
         let size = BatchBuilder::size_of(record.key, record.value, record.headers);
-        if size > self.config.max_request_size {
-            let text = format!(
-                "topic '{}': a record of {size} bytes is over max.request.size ({})",
-                record.topic, self.config.max_request_size
-            );
-            return Err(ClientError::new(ClientErrorKind::RecordTooLarge, text));
-        }
-        let topic = self.topic(record.topic)?;
-        let queue = self.choose(&topic, &record, size)?;
-        let timestamp = record.timestamp.unwrap_or_else(|| self.clock.wall_ms());
-        let mut state = lock(&queue.state);
-        if !state.builder.is_empty() && state.builder.size() + size > self.config.batch_size {
-            queue.flush(&mut state);
-        }
-        let index = state.builder.append(timestamp, record.key, record.value, record.headers);
-        let (cell, batch) = match &state.cell {
-            Some(cell) => (cell.clone(), None),
-            None => {
-                let (kicked, batch) = (Arc::downgrade(&queue), state.batch);
-                let kick = move || kicked.upgrade().iter().for_each(|queue| queue.flush_batch(batch));
-                let cell = SendCell::new(queue.partition.clone(), Some(Box::new(kick)));
-                state.cell = Some(cell.clone());
-                (cell, Some(batch))
+        self.check(&record, size)?;
+        match self.topic(record.topic) {
+            Ok(topic) => self.place(&topic, &record, size),
+            Err(error) if error.kind() == ClientErrorKind::UnknownTopicOrPartition && !self.config.max_block.is_zero() => {
+                Ok(self.send_when_there(&record, size, error))
             }
-        };
-        let full = state.builder.size() >= self.config.batch_size;
-        if full || self.config.linger.is_zero() || batch.is_some_and(|batch| !self.linger(&queue, batch)) {
-            queue.flush(&mut state);
+            Err(error) => Err(error),
         }
-        Ok(SendHandle::in_batch(cell, index, timestamp))
     }
 
-    /// Lets the linger task flush a batch in time; false if there is no runtime for one.
-    fn linger(self: &Arc<Self>, queue: &Arc<Queue>, batch: u64) -> bool {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
-        let first = {
-            let mut lingering = lock(&self.lingering);
-            lingering.push_back((Instant::now() + self.config.linger, Arc::downgrade(queue), batch));
-            lingering.len() == 1
-        };
-        if first {
-            let mut task = lock(&self.task);
-            if task.as_ref().is_none_or(JoinHandle::is_finished) {
-                *task = Some(runtime.spawn(flush_in_time(Arc::downgrade(self))));
+    /// The topic is not there, and sends may not make it: waits for somebody to create it, at most `max.block.ms`. Such a
+    /// record takes its place when the topic is there and the result is awaited.
+    fn send_when_there(self: &Arc<Self>, record: &RawProducerRecord<'_>, size: usize, error: ClientError) -> SendHandle {
+        let own = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let (shared, deadline) = (self.clone(), Instant::now() + self.config.max_block);
+        let (topic, partition, timestamp) = (record.topic.to_owned(), record.partition, record.timestamp);
+        let (key, value) = (own(record.key), own(record.value));
+        let headers: Vec<_> = record.headers.iter().map(|(name, value)| ((*name).to_owned(), own(*value))).collect();
+        SendHandle::deferred(Box::pin(async move {
+            loop {
+                let seen = shared.broker.metadata_epoch();
+                match shared.topic(&topic) {
+                    Ok(found) => {
+                        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+                        let (key, value) = (key.as_deref(), value.as_deref());
+                        let record = RawProducerRecord { topic: &topic, partition, timestamp, key, value, headers: &headers };
+                        let placed = shared.place(&found, &record, size)?;
+                        return placed.await;
+                    }
+                    Err(error) if error.kind() == ClientErrorKind::UnknownTopicOrPartition => {}
+                    Err(error) => return Err(error),
+                }
+                tokio::select! {
+                    biased;
+                    _ = shared.broker.metadata_changed(seen) => {}
+                    () = tokio::time::sleep_until(deadline) => {
+                        let waited = shared.config.max_block.as_millis();
+                        let text = format!("{error}; waited max.block.ms ({waited}) for it");
+                        return Err(ClientError::with_source(ClientErrorKind::UnknownTopicOrPartition, text, error));
+                    }
+                }
             }
-            drop(task);
-            self.linger_wake.notify_one();
-        }
-        true
+        }))
     }
 
-    fn flush_all(&self) {
-        let topics: Vec<Arc<Topic>> = self.topics.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        for queue in topics.iter().flat_map(|topic| &topic.queues) {
-            queue.flush(&mut lock(&queue.state));
-        }
+    /// All queues, topics by name, so that two runs flush in the same order.
+    fn queues(&self) -> Vec<Arc<Queue>> {
+        let mut topics: Vec<(Arc<str>, Arc<Topic>)> = {
+            let known = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+            known.iter().map(|(name, topic)| (name.clone(), topic.clone())).collect()
+        };
+        topics.sort_by(|(a, _), (b, _)| a.cmp(b));
+        topics.iter().flat_map(|(_, topic)| topic.queues.iter().cloned()).collect()
     }
 }
 
-/// Flushes batches whose linger has passed; ends with the producer.
-async fn flush_in_time(producer: Weak<Shared>) {
-    loop {
-        let Some(shared) = producer.upgrade() else { return };
-        let next = lock(&shared.lingering).front().map(|(at, ..)| *at);
-        match next {
-            Some(at) if at <= Instant::now() => {
-                let due = lock(&shared.lingering).pop_front();
-                if let Some((_, queue, batch)) = due {
-                    queue.upgrade().iter().for_each(|queue| queue.flush_batch(batch));
-                }
-            }
-            Some(at) => {
-                drop(shared);
-                tokio::time::sleep_until(at).await;
-            }
-            None => {
-                if shared.closed.load(Ordering::Acquire) {
-                    return;
-                }
-                shared.linger_wake.notified().await;
-            }
-        }
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.queues().iter().for_each(|queue| queue.close());
+        self.linger.end();
     }
 }
 
@@ -255,7 +209,7 @@ impl Producer for EmbeddedProducer {
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<(), ClientError>> {
-        self.0.flush_all();
+        self.0.queues().iter().for_each(|queue| queue.flush());
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -265,24 +219,15 @@ impl Producer for EmbeddedProducer {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ClientError>> {
-        self.0.closed.store(true, Ordering::Release);
-        self.0.flush_all();
-        let task = lock(&self.0.task).take();
+        {
+            // Under the lock that makes queues: each is either seen below or refused.
+            let _topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
+            self.0.closed.store(true, Ordering::Release);
+        }
+        self.0.queues().iter().for_each(|queue| queue.close());
         Box::pin(async {
-            if let Some(task) = task {
-                task.abort();
-                let _ = task.await;
-            }
+            self.0.linger.close().await;
             Ok(())
         })
-    }
-}
-
-impl Drop for EmbeddedProducer {
-    fn drop(&mut self) {
-        self.0.flush_all();
-        if let Some(task) = lock(&self.0.task).take() {
-            task.abort();
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod group;
 mod reading;
+mod sending;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,7 +216,7 @@ async fn pause_resume_and_seek() {
     let (zero, one) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
     consumer.pause(std::slice::from_ref(&zero)).expect("assigned");
     assert_eq!(poll(&mut consumer).await, "t-1 0..=4");
-    consumer.resume(&[zero.clone()]).expect("assigned");
+    consumer.resume(&[zero]).expect("assigned");
     assert_eq!(poll(&mut consumer).await, "t-0 0..=4");
     for (to, position) in [
         (SeekTo::Beginning, 0),

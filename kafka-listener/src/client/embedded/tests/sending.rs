@@ -1,0 +1,187 @@
+//! Batches: what goes into one, when it is sent, and what its sends are told.
+
+use super::*;
+use crate::client::{RecordMetadata, SendHandle};
+
+fn record<'a>(topic: &'a str, value: &'a [u8]) -> RawProducerRecord<'a> {
+    RawProducerRecord { topic, partition: None, timestamp: None, key: None, value: Some(value), headers: &[] }
+}
+
+fn with(backend: &EmbeddedBackend, settings: &[(&str, &str)]) -> Arc<dyn Producer> {
+    backend.producer(&settings.iter().copied().collect()).expect("made")
+}
+
+fn end(backend: &EmbeddedBackend, topic: &str, partition: i32) -> i64 {
+    backend.broker.partition(topic, partition).expect("there").end_offset()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_is_sent_by_who_filled_it_and_order_is_kept() {
+    let backend = backend();
+    topic(&backend, "t", 1);
+    let producer = with(&backend, &[("batch.size", "1000"), ("linger.ms", "60000")]);
+    let value = [7u8; 200];
+    let sends: Vec<SendHandle> = (0..9).map(|_| producer.send(record("t", &value))).collect();
+    assert_eq!(end(&backend, "t", 0), 8, "two batches of four; the ninth lingers");
+    for (index, send) in sends.into_iter().enumerate() {
+        assert_eq!(send.await.expect("sent").offset, index as i64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_batch_lingers_its_own_time() {
+    let backend = backend();
+    topic(&backend, "a", 1);
+    topic(&backend, "b", 1);
+    let producer = with(&backend, &[("linger.ms", "50")]);
+    let sleep = |ms| tokio::time::sleep(Duration::from_millis(ms));
+    drop(producer.send(record("a", b"1")));
+    sleep(30).await;
+    // Awaited, so sent at once; the next batch of the same partition has all of its linger before it.
+    producer.send(record("a", b"2")).await.expect("sent");
+    drop(producer.send(record("a", b"3")));
+    drop(producer.send(record("b", b"1")));
+    assert_eq!((end(&backend, "a", 0), end(&backend, "b", 0)), (2, 0));
+    sleep(40).await;
+    assert_eq!((end(&backend, "a", 0), end(&backend, "b", 0)), (2, 0));
+    sleep(15).await;
+    assert_eq!((end(&backend, "a", 0), end(&backend, "b", 0)), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn used_up_memory_sends_the_oldest_batches() {
+    let backend = backend();
+    topic(&backend, "t", 8);
+    let producer = with(&backend, &[("batch.size", "1000"), ("buffer.memory", "3000"), ("linger.ms", "60000")]);
+    let to = |partition| RawProducerRecord { partition: Some(partition), ..record("t", b"v") };
+    for partition in 0..5 {
+        drop(producer.send(to(partition)));
+    }
+    let ends: Vec<i64> = (0..5).map(|partition| end(&backend, "t", partition)).collect();
+    assert_eq!(ends, [1, 1, 0, 0, 0], "three open batches fit");
+    let big = vec![0; 3001];
+    let error = producer.send(record("t", &big)).await.expect_err("never fits");
+    assert_eq!(error.kind(), ClientErrorKind::RecordTooLarge);
+    assert!(error.to_string().contains("buffer.memory (3000)"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topics_own_limit_bounds_its_batches() {
+    let backend = backend();
+    let small = broker_core::NewTopic {
+        name: "t".to_owned(),
+        partitions: Some(1),
+        configs: [("max.message.bytes".to_owned(), "500".to_owned())].into(),
+    };
+    backend.broker.create_topic(&small).expect("created");
+    let producer = with(&backend, &[("linger.ms", "60000")]);
+    let (value, big) = ([7u8; 150], [7u8; 600]);
+    let sends: Vec<SendHandle> =
+        [&value[..], &value, &value, &big, &value].into_iter().map(|value| producer.send(record("t", value))).collect();
+    let mut told = Vec::new();
+    for send in sends {
+        told.push(match send.await {
+            Ok(RecordMetadata { offset, .. }) => offset.to_string(),
+            Err(error) => format!("{:?}: {error}", error.kind()),
+        });
+    }
+    assert_eq!([&told[0], &told[1], &told[2], &told[4]], ["0", "1", "2", "3"], "only the big one fails");
+    assert!(told[3].contains("RecordTooLarge") && told[3].contains("max.message.bytes (500)"), "{}", told[3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_goes_away_leaves_no_send_without_a_result() {
+    let backend = backend();
+    topic(&backend, "t", 1);
+    let producer = with(&backend, &[("linger.ms", "60000")]);
+    let stale = producer.send(record("t", b"old"));
+    backend.broker.delete_topic("t").expect("deleted");
+    let fresh = producer.send(record("t", b"new"));
+    assert_eq!(stale.await.expect_err("gone").kind(), ClientErrorKind::UnknownTopicOrPartition);
+    assert_eq!(fresh.await.expect("made anew").offset, 0);
+    let open = producer.send(record("t", b"open"));
+    drop(producer);
+    assert_eq!(open.await.expect("sent when the producer went").offset, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_topic_is_waited_for_no_longer_than_max_block() {
+    let config = broker_core::BrokerConfig { auto_create_topics_enable: false, ..Default::default() };
+    let clock = Arc::new(TokioClock::new(1_000_000));
+    let broker = Broker::builder().clock(clock).config(config).open().expect("opened");
+    let backend = EmbeddedBackend::new(broker, true);
+    let producer = with(&backend, &[("max.block.ms", "2000")]);
+    let start = tokio::time::Instant::now();
+    let error = producer.send(record("late", b"1")).await.expect_err("not there");
+    assert_eq!((error.kind(), start.elapsed().as_millis()), (ClientErrorKind::UnknownTopicOrPartition, 2000));
+    assert!(error.to_string().contains("max.block.ms (2000)"), "{error}");
+    let made_in_time = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        topic(&backend, "late", 1);
+    };
+    let (sent, ()) = tokio::join!(producer.send(record("late", b"2")), made_in_time);
+    assert_eq!((sent.expect("sent").offset, start.elapsed().as_millis()), (0, 2500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timestamp_before_1970_is_refused_alone() {
+    let backend = backend();
+    topic(&backend, "t", 1);
+    let producer = with(&backend, &[]);
+    let good = producer.send(record("t", b"1"));
+    let bad = producer.send(RawProducerRecord { timestamp: Some(i64::MIN), ..record("t", b"2") });
+    assert!(bad.await.expect_err("refused").to_string().contains("must not be negative"));
+    good.await.expect("sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn awaited_sends_let_other_tasks_run() {
+    let backend = backend();
+    topic(&backend, "t", 1);
+    let producer = with(&backend, &[]);
+    let other = tokio::spawn(async {});
+    let mut sent = 0;
+    while !other.is_finished() {
+        producer.send(record("t", b"v")).await.expect("sent");
+        sent += 1;
+        assert!(sent < 10_000, "the other task of this thread never ran");
+    }
+}
+
+#[test]
+fn a_producer_works_without_a_runtime_and_outlives_one() {
+    let backend = EmbeddedBackend::new(Broker::in_memory(), true);
+    topic(&backend, "t", 1);
+    let producer = with(&backend, &[("linger.ms", "1")]);
+    drop(producer.send(record("t", b"1")));
+    assert_eq!(end(&backend, "t", 0), 1, "nobody could send it later");
+    let run = || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("made");
+    run().block_on(async { drop(producer.send(record("t", b"2"))) });
+    assert_eq!(end(&backend, "t", 0), 2, "the runtime ended");
+    run().block_on(async {
+        drop(producer.send(record("t", b"3")));
+        let in_time = async {
+            while end(&backend, "t", 0) < 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(WAIT, in_time).await.expect("the next runtime sends it when linger.ms has passed");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn keyless_records_stay_with_a_partition_for_a_batch() {
+    let backend = backend();
+    topic(&backend, "t", 4);
+    let producer = with(&backend, &[("batch.size", "1000")]);
+    let mut runs: Vec<(i32, usize)> = Vec::new();
+    for _ in 0..60 {
+        let placed = producer.send(record("t", &[7; 80])).await.expect("sent");
+        match runs.last_mut() {
+            Some((partition, count)) if *partition == placed.partition => *count += 1,
+            _ => runs.push((placed.partition, 1)),
+        }
+    }
+    let whole = &runs[..runs.len() - 1];
+    assert!(whole.len() > 3 && whole.iter().all(|(_, count)| (8..=13).contains(count)), "{runs:?}");
+}
