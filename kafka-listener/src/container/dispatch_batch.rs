@@ -353,6 +353,11 @@ impl Core {
                     self.engine.put_back(entry.slot, entry.record.offset());
                 }
                 for entry in &entries {
+                    if let Some(part) = self.parts.get_mut(entry.slot) {
+                        // They wait for no acknowledgment until they are delivered again.
+                        let kept = part.delivered_at.partition_point(|(offset, _)| *offset < entry.record.offset());
+                        part.delivered_at.truncate(kept);
+                    }
                     self.set_pause(entry.slot, PauseReason::BackOff, true);
                 }
                 self.retries.push(RetryUnit { due: Instant::now() + after, failures, entries });

@@ -69,7 +69,7 @@ impl ExponentialBackOff {
         self
     }
 
-    /// Adds up to this much to each wait, from a sequence that starts at `seed`.
+    /// Adds up to this much to each wait, on top of the longest one too, from a sequence that starts at `seed`.
     pub fn jitter(mut self, jitter: Duration, seed: u64) -> Self {
         self.jitter = jitter;
         self.random = AtomicU64::new(seed);
@@ -109,6 +109,17 @@ mod tests {
             [1, 2, 3, 4, 5].map(|n| growing.after(n).map(|wait| wait.as_millis())),
             [Some(100), Some(200), Some(350), Some(350), None]
         );
+        let endless = ExponentialBackOff::new(Duration::from_millis(1)).multiplier(10.0);
+        for failures in [9, 1000, u32::MAX] {
+            assert_eq!(endless.after(failures), Some(Duration::from_secs(30)), "after {failures}");
+        }
+        assert_eq!(ExponentialBackOff::new(Duration::ZERO).after(5), Some(Duration::ZERO));
+        assert_eq!(FixedBackOff::new(Duration::ZERO, u32::MAX).after(u32::MAX), Some(Duration::ZERO));
+        let same = || ExponentialBackOff::new(Duration::from_millis(100)).jitter(Duration::from_millis(50), 7);
+        let (left, right) = (same(), same());
+        let waits: Vec<_> = (0..20).map(|_| left.after(1)).collect();
+        assert_eq!(waits, (0..20).map(|_| right.after(1)).collect::<Vec<_>>(), "the same seed, the same waits");
+        assert!(waits.windows(2).any(|pair| pair[0] != pair[1]));
         let spread = ExponentialBackOff::new(Duration::from_millis(100)).jitter(Duration::from_millis(10), 7);
         assert!((0..50).filter_map(|_| spread.after(1)).all(|wait| (100..=110).contains(&wait.as_millis())));
     }
