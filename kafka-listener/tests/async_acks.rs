@@ -14,7 +14,9 @@ use kafka_listener::testing::{RunningTestApp, TestApp};
 
 /// What was delivered, in order, and the acknowledgments that are still held, by offset.
 #[derive(Clone, Default)]
-struct Held(Arc<Mutex<(Vec<i64>, BTreeMap<i64, Acknowledgment>)>>);
+struct Held(Arc<Mutex<State>>);
+
+type State = (Vec<i64>, BTreeMap<i64, Acknowledgment>);
 
 impl Held {
     fn delivered(&self) -> Vec<i64> {

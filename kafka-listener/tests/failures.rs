@@ -369,7 +369,7 @@ async fn a_recovered_record_is_done_in_every_mode() {
                     if offset == 1 {
                         return Err(StoreDown);
                     }
-                    let _ = acknowledgment.acknowledge();
+                    drop(acknowledgment.acknowledge());
                     Ok(())
                 })
             } else {
