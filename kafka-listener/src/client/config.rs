@@ -1,5 +1,19 @@
 //! Kafka's client settings: names, types and defaults of Kafka 4. One that is unknown, ill-typed or not built is an error
 //! that names it; all problems are found at once.
+//!
+//! On the embedded broker these are checked and then have no effect, since what they bound cannot happen in one process:
+//!
+//! | settings | why |
+//! | --- | --- |
+//! | `request.timeout.ms`, `default.api.timeout.ms`, `metadata.*`, `reconnect.backoff.*`, `connections.*`, `socket.*`, `receive.buffer.bytes`, `send.buffer.bytes`, `client.dns.lookup` | there is no connection; each call is answered at once, with the newest metadata |
+//! | `retries`, `retry.backoff.*`, `delivery.timeout.ms`, `max.in.flight.requests.per.connection` | a produce succeeds or fails for good inside the call that sends the batch; nothing is ever in flight |
+//! | `enable.idempotence` | implied: nothing is sent twice, so there is nothing to recognise |
+//! | `acks = 1` and `all` | one broker has one log |
+//! | `isolation.level` | there are no transactions, so both levels read the same |
+//! | `partitioner.adaptive.partitioning.enable`, `partitioner.availability.timeout.ms` | all partitions are equally near and always there |
+//!
+//! `buffer.memory` is kept by sending the oldest open batches at once, so no send waits for room; `max.block.ms` bounds only the
+//! wait for a topic that does not exist where sends may not create it.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -134,20 +148,40 @@ pub enum Acks {
     All,
 }
 
-/// Settings that only mean something over a network: accepted, since nothing here could differ by them.
-const NETWORK: [&str; 12] = [
-    "client.dns.lookup",
-    "connections.max.idle.ms",
-    "default.api.timeout.ms",
-    "metadata.max.age.ms",
-    "metadata.max.idle.ms",
-    "receive.buffer.bytes",
-    "reconnect.backoff.max.ms",
-    "reconnect.backoff.ms",
-    "request.timeout.ms",
-    "send.buffer.bytes",
-    "socket.connection.setup.timeout.max.ms",
-    "socket.connection.setup.timeout.ms",
+/// Settings that mean something over a network only, with the least number each allows (none: a text). They are checked and
+/// then without effect: a call in this process has no connection, is answered at once, and sees the newest metadata.
+const NETWORK: [(&str, Option<i64>); 14] = [
+    ("client.dns.lookup", None),
+    ("connections.max.idle.ms", Some(-1)),
+    ("default.api.timeout.ms", Some(0)),
+    ("metadata.max.age.ms", Some(0)),
+    ("metadata.max.idle.ms", Some(5_000)),
+    ("metadata.recovery.rebootstrap.trigger.ms", Some(0)),
+    ("metadata.recovery.strategy", None),
+    ("receive.buffer.bytes", Some(-1)),
+    ("reconnect.backoff.max.ms", Some(0)),
+    ("reconnect.backoff.ms", Some(0)),
+    ("request.timeout.ms", Some(0)),
+    ("send.buffer.bytes", Some(-1)),
+    ("socket.connection.setup.timeout.max.ms", Some(0)),
+    ("socket.connection.setup.timeout.ms", Some(0)),
+];
+
+/// Kafka's settings that are refused by name, whole families by their first part, and what to do instead.
+const REFUSED: [(&str, &str); 13] = [
+    ("bootstrap.servers", "the broker is in this process: there is no server to connect to"),
+    ("security.", "the broker is in this process: there is no connection to secure"),
+    ("sasl.", "the broker is in this process: nobody has to log in"),
+    ("ssl.", "the broker is in this process: there is no connection to secure"),
+    ("key.deserializer", "the type of the listener's parameter says how a key is read"),
+    ("value.deserializer", "the type of the listener's parameter says how a value is read"),
+    ("key.serializer", "the type that is sent says how a key is written"),
+    ("value.serializer", "the type that is sent says how a value is written"),
+    ("interceptor.classes", "no classes are loaded; a tower layer sees each delivery"),
+    ("metric.reporters", "no classes are loaded; there are no metrics yet"),
+    ("metrics.", "there are no metrics yet"),
+    ("enable.metrics.push", "there are no metrics yet"),
+    ("transaction.", "transactions are not built"),
 ];
 
 /// Takes settings one by one and collects what is wrong with them.
@@ -159,7 +193,14 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(properties: &'a Properties) -> Self {
-        Self { properties, known: NETWORK.to_vec(), problems: Vec::new() }
+        let mut read = Self { properties, known: Vec::new(), problems: Vec::new() };
+        for (name, least) in NETWORK {
+            match least {
+                Some(least) => drop(read.number(name, 0, least, i64::from(i32::MAX))),
+                None => drop(read.text(name)),
+            }
+        }
+        read
     }
 
     fn problem(&mut self, text: String) {
@@ -189,8 +230,8 @@ impl<'a> Reader<'a> {
     fn boolean(&mut self, key: &'static str, default: bool) -> bool {
         match self.text(key).map(str::trim) {
             None => default,
-            Some("true") => true,
-            Some("false") => false,
+            Some(text) if text.eq_ignore_ascii_case("true") => true,
+            Some(text) if text.eq_ignore_ascii_case("false") => false,
             Some(other) => {
                 self.problem(format!("{key} = \"{other}\": expected true or false"));
                 default
@@ -217,6 +258,11 @@ impl<'a> Reader<'a> {
         let unknown: Vec<String> =
             self.properties.iter().map(|(key, _)| key.to_owned()).filter(|key| !self.known.contains(&key.as_str())).collect();
         for key in unknown {
+            let family = |(name, _): &&(&str, &str)| key == *name || (name.ends_with('.') && key.starts_with(name));
+            if let Some((_, why)) = REFUSED.iter().find(family) {
+                self.problem(format!("{key}: {why}"));
+                continue;
+            }
             let nearest = self.known.iter().map(|known| (distance(&key, known), *known)).min();
             let hint =
                 nearest.filter(|(far, _)| *far <= 4).map_or_else(String::new, |(_, known)| format!("; did you mean '{known}'?"));
@@ -249,7 +295,8 @@ impl ConsumerConfig {
             Some("earliest") => OffsetReset::Earliest,
             Some("none") => OffsetReset::None,
             Some(other) => {
-                read.problem(format!("auto.offset.reset = \"{other}\": expected earliest, latest or none"));
+                let not_built = if other.starts_with("by_duration:") { " (by_duration is not built)" } else { "" };
+                read.problem(format!("auto.offset.reset = \"{other}\": expected earliest, latest or none{not_built}"));
                 OffsetReset::Latest
             }
         };
@@ -268,6 +315,11 @@ impl ConsumerConfig {
         read.only("isolation.level", &["read_uncommitted", "read_committed"], "no such level");
         read.refused("group.instance.id", "static membership is not built");
         read.refused("client.rack", "this broker has no racks");
+        read.refused("group.remote.assignor", "the consumer protocol of KIP-848 is not built");
+        read.only("exclude.internal.topics", &["true"], "patterns never match internal topics");
+        // A commit is answered at once; what fails for a passing reason is the container's to try again.
+        read.number("retry.backoff.ms", 100u64, 0, i32::MAX as u64);
+        read.number("retry.backoff.max.ms", 1_000u64, 0, i32::MAX as u64);
         let config = Self {
             client_id: read.text("client.id").unwrap_or("consumer").to_owned(),
             session_timeout: read.millis("session.timeout.ms", 45_000, 1),
@@ -307,13 +359,29 @@ impl ProducerConfig {
                 Acks::All
             }
         };
-        let idempotent = read.boolean("enable.idempotence", true);
-        if idempotent && acks != Acks::All && properties.get("enable.idempotence").is_some() {
-            read.problem("enable.idempotence = true needs acks = all".to_owned());
-        }
         read.only("compression.type", &["none"], "compression is not built");
+        for codec in ["compression.gzip.level", "compression.lz4.level", "compression.zstd.level"] {
+            read.refused(codec, "compression is not built");
+        }
         read.refused("transactional.id", "transactions are not built");
-        read.number("max.in.flight.requests.per.connection", 5u32, 1, i32::MAX as u32);
+        read.refused("partitioner.class", "no classes are loaded; name a partition in the record to choose it");
+        read.only("partitioner.ignore.keys", &["false"], "keys always decide");
+        // With one broker all partitions are equally near and always there.
+        read.boolean("partitioner.adaptive.partitioning.enable", true);
+        read.number("partitioner.availability.timeout.ms", 0u64, 0, i32::MAX as u64);
+        let in_flight = read.number("max.in.flight.requests.per.connection", 5u32, 1, i32::MAX as u32);
+        let retries = read.number("retries", i32::MAX as u32, 0, i32::MAX as u32);
+        if read.boolean("enable.idempotence", true) && properties.get("enable.idempotence").is_some() {
+            for (wrong, needed) in [
+                (acks != Acks::All, "acks = all"),
+                (retries == 0, "retries above 0"),
+                (in_flight > 5, "max.in.flight.requests.per.connection of at most 5"),
+            ] {
+                if wrong {
+                    read.problem(format!("enable.idempotence = true needs {needed}"));
+                }
+            }
+        }
         let config = Self {
             client_id: read.text("client.id").unwrap_or("producer").to_owned(),
             acks,
@@ -323,7 +391,7 @@ impl ProducerConfig {
             max_block: read.millis("max.block.ms", 60_000, 0),
             max_request_size: read.number("max.request.size", 1_048_576, 0, i32::MAX as usize),
             delivery_timeout: read.millis("delivery.timeout.ms", 120_000, 0),
-            retries: read.number("retries", i32::MAX as u32, 0, i32::MAX as u32),
+            retries,
             retry_backoff: read.millis("retry.backoff.ms", 100, 0),
             retry_backoff_max: read.millis("retry.backoff.max.ms", 1_000, 0),
         };
@@ -368,5 +436,79 @@ mod tests {
         assert_eq!(problems.len(), 5);
         let wrong = Properties::new().with("acks", 2).with("compression.type", "zstd").with("transactional.id", "t");
         assert_eq!(ProducerConfig::parse(&wrong).expect_err("wrong").len(), 3);
+    }
+
+    /// A setting, its value, and a part of what is said about it; nothing if it is accepted.
+    type Case = (&'static str, &'static str, Option<&'static str>);
+
+    fn check(cases: &[Case], parse: impl Fn(&Properties) -> Result<(), Vec<ClientError>>) {
+        for (key, value, expected) in cases {
+            let said = parse(&Properties::new().with("client.id", "c").with(*key, value));
+            match (said, expected) {
+                (Ok(()), None) => {}
+                (Err(problems), Some(part)) => {
+                    let text = problems[0].to_string();
+                    assert!(problems.len() == 1 && text.contains(key) && text.contains(part), "{key} = {value}: {problems:?}");
+                }
+                (said, _) => panic!("{key} = {value}: {said:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn consumer_settings_are_taken_or_refused_by_name() {
+        let cases: &[Case] = &[
+            ("bootstrap.servers", "b:9092", Some("in this process")),
+            ("security.protocol", "SSL", Some("no connection to secure")),
+            ("sasl.mechanism", "PLAIN", Some("log in")),
+            ("ssl.truststore.location", "x", Some("no connection")),
+            ("value.deserializer", "x", Some("listener's parameter")),
+            ("group.protocol", "consumer", Some("KIP-848")),
+            ("group.protocol", "classic", None),
+            ("client.rack", "r", Some("no racks")),
+            ("exclude.internal.topics", "false", Some("internal")),
+            ("auto.offset.reset", "by_duration:PT1H", Some("by_duration is not built")),
+            ("partition.assignment.strategy", "fair", Some("cooperative-sticky")),
+            ("partition.assignment.strategy", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor", None),
+            ("max.poll.records", "0", Some("from 1 to")),
+            ("check.crcs", "yes", Some("true or false")),
+            ("check.crcs", "FALSE", None),
+            ("request.timeout.ms", "soon", Some("whole number")),
+            ("request.timeout.ms", "30000", None),
+            ("receive.buffer.bytes", "-1", None),
+            ("isolation.level", "read_committed", None),
+            ("retry.backoff.ms", "100", None),
+            ("linger.ms", "5", Some("no setting")),
+            ("heartbeat.interval.ms", "60000", Some("below session.timeout.ms")),
+        ];
+        check(cases, |properties| ConsumerConfig::parse(properties).map(drop));
+    }
+
+    #[test]
+    fn producer_settings_are_taken_or_refused_by_name() {
+        let cases: &[Case] = &[
+            ("bootstrap.servers", "b:9092", Some("in this process")),
+            ("transactional.id", "t", Some("not built")),
+            ("transaction.timeout.ms", "1", Some("not built")),
+            ("compression.type", "lz4", Some("not built")),
+            ("compression.type", "none", None),
+            ("compression.zstd.level", "3", Some("not built")),
+            ("partitioner.class", "x", Some("name a partition")),
+            ("partitioner.ignore.keys", "true", Some("keys")),
+            ("acks", "2", Some("0, 1 or all")),
+            ("acks", "-1", None),
+            ("linger.ms", "-1", Some("from 0 to")),
+            ("batch.size", "16k", Some("whole number")),
+            ("enable.idempotence", "true", None),
+            ("max.in.flight.requests.per.connection", "6", None),
+            ("bach.size", "1", Some("did you mean 'batch.size'")),
+        ];
+        check(cases, |properties| ProducerConfig::parse(properties).map(drop));
+        let explicit = Properties::new()
+            .with("enable.idempotence", true)
+            .with("acks", 1)
+            .with("retries", 0)
+            .with("max.in.flight.requests.per.connection", 6);
+        assert_eq!(ProducerConfig::parse(&explicit).expect_err("three conditions").len(), 3);
     }
 }

@@ -33,6 +33,19 @@ impl EmbeddedBackend {
     pub fn new(broker: Broker, owned: bool) -> Self {
         Self { broker, owned }
     }
+
+    /// Reads consumer settings, within this broker's limits too: every problem, or the settings.
+    fn consumer_config(&self, properties: &Properties) -> Result<ConsumerConfig, Vec<ClientError>> {
+        let config = ConsumerConfig::parse(properties)?;
+        let limits = self.broker.config();
+        let (least, most) = (limits.group_min_session_timeout_ms, limits.group_max_session_timeout_ms);
+        let session = config.session_timeout.as_millis();
+        if config.group_id.is_some() && !(u128::from(least)..=u128::from(most)).contains(&session) {
+            let text = format!("session.timeout.ms = {session}: this broker allows {least} to {most}");
+            return Err(vec![ClientError::new(ClientErrorKind::Config, text)]);
+        }
+        Ok(config)
+    }
 }
 
 impl Backend for EmbeddedBackend {
@@ -41,11 +54,11 @@ impl Backend for EmbeddedBackend {
     }
 
     fn check_consumer(&self, properties: &Properties) -> Vec<ClientError> {
-        ConsumerConfig::parse(properties).err().unwrap_or_default()
+        self.consumer_config(properties).err().unwrap_or_default()
     }
 
     fn consumer(&self, properties: &Properties) -> Result<Box<dyn Consumer>, ClientError> {
-        let config = ConsumerConfig::parse(properties).map_err(joined)?;
+        let config = self.consumer_config(properties).map_err(joined)?;
         Ok(Box::new(consumer::EmbeddedConsumer::new(self.broker.clone(), config)))
     }
 

@@ -166,3 +166,13 @@ async fn a_poll_waits_for_fetch_min_bytes_but_not_for_long() {
     assert_eq!(poll(&mut consumer).await, "t-0 1..=3");
     assert_eq!(start.elapsed().as_millis(), 300, "enough bytes are handed out at once");
 }
+
+#[test]
+fn the_brokers_limits_are_checked_with_the_settings() {
+    let backend = EmbeddedBackend::new(Broker::in_memory(), true);
+    let short = Properties::new().with("group.id", "g").with("session.timeout.ms", 5000).with("heartbeat.interval.ms", 1000);
+    let problems = backend.check_consumer(&short);
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].to_string(), "session.timeout.ms = 5000: this broker allows 6000 to 1800000");
+    assert!(backend.consumer(&short).is_err());
+}
