@@ -14,6 +14,9 @@ mod requested;
 mod state;
 mod worker;
 
+#[cfg(test)]
+mod commit_tests;
+
 pub use concurrent::{ConcurrentListenerContainer, ContainerError};
 pub(crate) use concurrent::{ContainerSeed, stop_all};
 pub use event::{ContainerEvent, EVENT_BUFFER, EventKind, EventStream, Events, PauseReason, StopReason};

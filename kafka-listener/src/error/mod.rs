@@ -8,7 +8,7 @@ mod handler;
 mod listener_error;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use attempts::Attempts;
 pub use back_off::{BackOff, ExponentialBackOff, FixedBackOff};

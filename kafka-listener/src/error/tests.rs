@@ -75,7 +75,8 @@ impl Producer for Fake {
     }
 }
 
-struct NoAdmin;
+/// Knows nothing.
+pub(crate) struct NoAdmin;
 
 impl Admin for NoAdmin {
     fn create_topic(&self, _: &NewTopic) -> BoxFuture<'_, Result<(), ClientError>> {
