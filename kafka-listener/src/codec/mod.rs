@@ -5,6 +5,9 @@
 mod json;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::error::Error as StdError;
 use std::fmt;
 

@@ -3,6 +3,9 @@
 mod record;
 mod send;
 
+#[cfg(all(test, feature = "embedded"))]
+mod tests;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
