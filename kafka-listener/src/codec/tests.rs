@@ -61,10 +61,11 @@ fn references_write_what_they_refer_to() {
         }
         some.then_some(out)
     }
-    assert_eq!(bytes(&&"text"), Some(b"text".to_vec()));
-    assert_eq!(bytes(&Json([1, 2])), Some(b"[1,2]".to_vec()));
+    let (text, list, nothing): (&&str, &Json<[u8; 2]>, &()) = (&"text", &Json([1, 2]), &());
+    assert_eq!(bytes(text), Some(b"text".to_vec()));
+    assert_eq!(bytes(list), Some(b"[1,2]".to_vec()));
     assert_eq!(bytes(Some(&Bytes::from_static(b"b"))), Some(b"b".to_vec()));
     assert_eq!(bytes(None::<&str>), None);
-    assert_eq!(bytes(&()), None);
+    assert_eq!(bytes(nothing), None);
     assert_eq!(bytes(""), Some(Vec::new()), "empty is not null");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use broker_core::{Broker, DataSignal, OffsetCommit};
+use broker_core::{Broker, DataSignal, ErrorCode, OffsetCommit};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -278,6 +278,7 @@ impl EmbeddedConsumer {
                     }
                 }
             }
+            Err(error) if error.kind() == ClientErrorKind::RebalanceInProgress => {}
             Err(error) => tracing::warn!(target: "kafka_listener::client", %error, "auto-commit failed; the next one covers it"),
         }
     }
@@ -297,20 +298,27 @@ impl EmbeddedConsumer {
             let partition = offset.topic_partition.clone();
             return Err(ClientError::on_partition(ClientErrorKind::UnknownTopicOrPartition, partition, text));
         }
-        // A member without a generation speaks for nobody; the broker would take it for an administrator.
-        if self.membership.as_ref().is_some_and(|membership| membership.identity().generation < 0) {
-            let text = format!("group '{group}': the member is out of its group; what it did not commit is delivered again");
-            return Err(ClientError::new(ClientErrorKind::Fenced, text));
-        }
-        let one = |offset: &CommitOffset| (offset.topic_partition.topic.clone(), offset.topic_partition.partition, offset.offset);
-        let send = |commits: &[OffsetCommit<'_>]| match &self.membership {
-            Some(membership) => {
-                let identity = membership.identity();
-                self.broker.commit_offsets(group, identity.generation, &identity.member_id, commits)
+        let member = self.membership.as_ref().map(|membership| (membership, membership.identity()));
+        let send = |commits: &[OffsetCommit<'_>]| match &member {
+            // A member without a generation speaks for nobody; the broker would take it for an administrator.
+            Some((_, identity)) if identity.generation < 0 => {
+                let text = format!("group '{group}': the member is out of its group; what it did not commit is delivered again");
+                Err(ClientError::new(ClientErrorKind::Fenced, text))
             }
-            None => self.broker.commit_offsets(group, -1, "", commits),
+            Some((membership, identity)) => {
+                let stored = self.broker.commit_offsets(group, identity.generation, &identity.member_id, commits);
+                stored.map_err(|error| match error.code() {
+                    ErrorCode::IllegalGeneration if membership.has_moved_on(identity) => {
+                        let text = format!("group '{group}': the next generation is there and not yet heard of");
+                        ClientError::with_source(ClientErrorKind::RebalanceInProgress, text, error)
+                    }
+                    _ => client_error(error),
+                })
+            }
+            None => self.broker.commit_offsets(group, -1, "", commits).map_err(client_error),
         };
-        let result = match offsets {
+        let one = |offset: &CommitOffset| (offset.topic_partition.topic.clone(), offset.topic_partition.partition, offset.offset);
+        match offsets {
             [only] => {
                 let (topic, partition, offset) = one(only);
                 send(&[OffsetCommit { topic: &topic, partition, offset, leader_epoch: -1, metadata: "" }])
@@ -328,8 +336,7 @@ impl EmbeddedConsumer {
                     .collect();
                 send(&commits)
             }
-        };
-        result.map_err(client_error)
+        }
     }
 
     async fn poll_inner(&mut self, timeout: Duration) -> Result<Polled, ClientError> {

@@ -63,6 +63,8 @@ struct State {
     identity: Identity,
     /// A revocation was handed out and not let go yet.
     revoking: bool,
+    /// The member asks for the next generation: the coordinator may be in it already, the identity is not yet.
+    joining: bool,
 }
 
 /// The consumer's end.
@@ -105,8 +107,12 @@ impl Membership {
             })?),
         };
         let (events, pending) = watch::channel(0);
-        let state =
-            State { events: VecDeque::new(), identity: Identity { generation: -1, member_id: Arc::from("") }, revoking: false };
+        let state = State {
+            events: VecDeque::new(),
+            identity: Identity { generation: -1, member_id: Arc::from("") },
+            revoking: false,
+            joining: false,
+        };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             events,
@@ -141,6 +147,12 @@ impl Membership {
 
     pub fn identity(&self) -> Identity {
         self.shared.lock().identity.clone()
+    }
+
+    /// Whether a rebalance came between: this is no longer the generation, or will soon not be, and the member is still in.
+    pub fn has_moved_on(&self, from: &Identity) -> bool {
+        let state = self.shared.lock();
+        state.identity.generation >= 0 && (state.joining || state.identity.generation != from.generation)
     }
 
     pub fn has_event(&self) -> bool {
@@ -254,8 +266,14 @@ impl Member {
         let mut next = self.wait_for_poll(0).await;
         loop {
             next = match next {
-                Next::Join => self.join().await,
-                Next::Stable => self.stay().await,
+                Next::Join => {
+                    self.shared.lock().joining = true;
+                    self.join().await
+                }
+                Next::Stable => {
+                    self.shared.lock().joining = false;
+                    self.stay().await
+                }
                 Next::Away => {
                     let polls = self.shared.polls.load(Ordering::Acquire);
                     self.wait_for_poll(polls).await

@@ -168,3 +168,36 @@ async fn a_missing_offset_is_told_until_there_is_one() {
     consumer.commit(&[commit(0, 0), commit(1, 0)]).await.expect("a member may commit what it owns");
     assert_eq!(poll(&mut consumer).await, "assigned [t-0@0 t-1@0]");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_between_two_generations_may_be_tried_again() {
+    use broker_core::assignor::{MemberSubscription, protocol};
+    let backend = backend();
+    topic(&backend, "t", 2);
+    let mut consumer = subscribed(&backend, &settings("g").with(COOPERATIVE.0, COOPERATIVE.1), &["t"]);
+    poll(&mut consumer).await;
+    let join = |member_id: &str| {
+        let metadata = protocol::encode_subscription(&MemberSubscription::default());
+        backend.broker.join_group(broker_core::JoinGroup {
+            group: "g".to_owned(),
+            member_id: member_id.to_owned(),
+            client_id: "raw".to_owned(),
+            client_host: "here".to_owned(),
+            session_timeout_ms: 30_000,
+            rebalance_timeout_ms: 30_000,
+            protocol_type: "consumer".to_owned(),
+            protocols: vec![("cooperative-sticky".to_owned(), metadata)],
+        })
+    };
+    let raw = join("").await.expect("the consumer joins too");
+    assert_eq!(poll(&mut consumer).await, "assigned []");
+    // Another one asks to join; the consumer follows at once, and the first raw member is the last to come.
+    let _third = join("");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let _again = join(&raw.member_id);
+    let commit = CommitOffset { topic_partition: TopicPartition::new("t", 0), offset: 0 };
+    let error = consumer.commit(std::slice::from_ref(&commit)).await.expect_err("its generation is over");
+    assert_eq!(error.kind(), ClientErrorKind::RebalanceInProgress, "{error}");
+    assert_eq!(poll(&mut consumer).await, "assigned []");
+    consumer.commit(&[commit]).await.expect("the next generation is there");
+}
