@@ -23,4 +23,5 @@ pub use coordinator::group::{CommittedOffset, GroupDescription, GroupState, Join
 pub use error::{Error, ErrorCode};
 pub use id::TopicPartition;
 pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, WatchGuard};
+pub use runtime::GroupChanges;
 pub use time::{Clock, SystemClock, TokioClock};

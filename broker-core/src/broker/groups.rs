@@ -6,7 +6,7 @@ use super::Broker;
 use crate::coordinator::group::{CommittedOffset, GroupDescription, JoinGroup, JoinGroupReply, OffsetCommit, SyncGroup};
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
-use crate::runtime::Shard;
+use crate::runtime::{GroupChanges, Shard};
 
 fn shard_of(group: &str, shards: usize) -> usize {
     let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
@@ -81,7 +81,7 @@ impl Broker {
 
     /// Changes whenever some group may have begun a rebalance: a member in this process need not wait for its next heartbeat
     /// to ask.
-    pub fn group_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+    pub fn group_changes(&self) -> GroupChanges {
         self.0.driver.changes()
     }
 

@@ -9,15 +9,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::watch;
-
 pub use open::BrokerBuilder;
 pub use topics::{NewTopic, TopicDescription};
 
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
-use crate::runtime::{Driver, Shard};
+use crate::runtime::{Counter, Driver, Shard};
 use crate::storage::Disk;
 use crate::time::Clock;
 
@@ -44,7 +42,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     topics: RwLock<BTreeMap<Arc<str>, topics::Topic>>,
     /// Counts changes of topics and partitions.
-    metadata: watch::Sender<u64>,
+    metadata: Arc<Counter>,
     shards: Arc<Vec<Mutex<Shard>>>,
     driver: Driver,
     durable: bool,
@@ -81,19 +79,13 @@ impl Broker {
 
     /// Counts changes of topics and partitions.
     pub fn metadata_epoch(&self) -> u64 {
-        *self.0.metadata.borrow()
+        self.0.metadata.count()
     }
 
     /// Completes when [`metadata_epoch`](Self::metadata_epoch) is another than `seen`, and returns it; cancel-safe.
     pub fn metadata_changed(&self, seen: u64) -> impl Future<Output = u64> + Send + use<> {
-        let mut changes = self.0.metadata.subscribe();
-        async move {
-            let now = changes.wait_for(|epoch| *epoch != seen).await.map(|epoch| *epoch);
-            match now {
-                Ok(epoch) => epoch,
-                Err(_) => std::future::pending().await,
-            }
-        }
+        let metadata = self.0.metadata.clone();
+        async move { metadata.changed(seen).await }
     }
 
     /// Ends the broker's own task and makes everything durable. Idempotent; clones go on reading, later writes go on too but

@@ -3,8 +3,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
-use tokio::sync::watch;
-
 use super::topics::{Topic, TopicConfig};
 use super::{Broker, Inner};
 use crate::config::BrokerConfig;
@@ -114,7 +112,7 @@ impl BrokerBuilder {
             config: self.config,
             clock,
             topics: RwLock::new(topics),
-            metadata: watch::Sender::new(0),
+            metadata: Arc::default(),
             shards,
             driver,
             durable,

@@ -201,7 +201,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 
 impl Broker {
     fn changed(&self) {
-        self.0.metadata.send_modify(|epoch| *epoch += 1);
+        self.0.metadata.raise();
     }
 
     /// Creates a topic. An error if it is there, or its name or a setting is illegal.

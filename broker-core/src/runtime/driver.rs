@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::Shard;
+use super::{Counter, GroupChanges, Shard};
 use crate::coordinator::group::ReplyToken;
 use crate::time::Clock;
 
@@ -20,13 +20,13 @@ pub(crate) struct Driver {
     random: AtomicU64,
     task: Mutex<Option<JoinHandle<()>>>,
     /// Counts what may have begun a rebalance.
-    changes: watch::Sender<u64>,
+    changes: Arc<Counter>,
 }
 
 impl Driver {
     pub fn new(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, seed: u64) -> Self {
         let (tokens, random) = (AtomicU64::new(0), AtomicU64::new(seed));
-        Self { shards, clock, wake: Arc::default(), tokens, random, task: Mutex::new(None), changes: watch::Sender::new(0) }
+        Self { shards, clock, wake: Arc::default(), tokens, random, task: Mutex::new(None), changes: Arc::default() }
     }
 
     pub fn token(&self) -> ReplyToken {
@@ -49,7 +49,7 @@ impl Driver {
     /// A deadline may have moved: the task looks again. It is started with the first member, since a broker may be opened
     /// outside a runtime, and again if its runtime ended.
     pub fn wake(&self) {
-        self.changes.send_modify(|changes| *changes += 1);
+        self.changes.raise();
         self.wake.notify_one();
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_some_and(|task| !task.is_finished()) {
@@ -60,8 +60,8 @@ impl Driver {
         }
     }
 
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    pub fn changes(&self) -> GroupChanges {
+        GroupChanges::new(self.changes.clone())
     }
 
     pub async fn close(&self) {
@@ -81,7 +81,7 @@ impl Drop for Driver {
     }
 }
 
-async fn run(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, wake: Arc<Notify>, changes: watch::Sender<u64>) {
+async fn run(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, wake: Arc<Notify>, changes: Arc<Counter>) {
     let locked =
         |shard: &Mutex<Shard>, step: &mut dyn FnMut(&mut Shard)| step(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
     loop {
@@ -101,7 +101,7 @@ async fn run(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, wake: Arc<No
             // First what is due: a flood of wake-ups must not keep a silent member in its group.
             () = due => {
                 shards.iter().for_each(|shard| locked(shard, &mut Shard::expire));
-                changes.send_modify(|changes| *changes += 1);
+                changes.raise();
             }
             () = wake.notified() => {}
         }

@@ -1,7 +1,10 @@
 //! Gives the pure machines their log, their answers' waiters and their time.
 
+mod changes;
 mod driver;
 mod shard;
 
+pub(crate) use changes::Counter;
+pub use changes::GroupChanges;
 pub(crate) use driver::Driver;
 pub(crate) use shard::{Shard, ShardConfig};

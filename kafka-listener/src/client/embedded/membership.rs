@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use broker_core::assignor::{self, MemberSubscription, Members, Topics, protocol};
-use broker_core::{Broker, ErrorCode, JoinGroup, JoinGroupReply, PartitionHandle, SyncGroup};
+use broker_core::{Broker, ErrorCode, GroupChanges, JoinGroup, JoinGroupReply, PartitionHandle, SyncGroup};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -235,7 +235,7 @@ struct Member {
     pattern: Option<regex::Regex>,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
-    changes: watch::Receiver<u64>,
+    changes: GroupChanges,
     owned: BTreeSet<TopicPartition>,
     /// The topics whose partitions count: the subscribed ones; for the leader, those of all members.
     watched: Vec<Arc<str>>,
@@ -503,7 +503,7 @@ impl Member {
                 Beat,
                 Metadata(u64),
             }
-            self.changes.borrow_and_update();
+            self.changes.mark_seen();
             let identity = self.identity();
             // A change before this look is seen by the beat, one behind it by the channel.
             match self.beat(&identity) {
@@ -513,12 +513,7 @@ impl Member {
             let step = tokio::select! {
                 biased;
                 command = self.commands.recv() => return self.obey(command),
-                changed = self.changes.changed() => {
-                    if changed.is_err() {
-                        return Next::Closed;
-                    }
-                    Step::Beat
-                }
+                () = self.changes.changed() => Step::Beat,
                 epoch = metadata.as_mut() => Step::Metadata(epoch),
                 () = tokio::time::sleep_until(wake) => Step::Beat,
             };
