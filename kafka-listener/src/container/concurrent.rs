@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::event::{EventKind, Events, StopReason};
+use super::intents::Intents;
 use super::properties::{Concurrency, ContainerProperties, Source};
 use super::requested::Requested;
 use super::state::{ContainerState, Intent, Stop};
@@ -45,7 +46,7 @@ struct Shared {
     recover: RecoverContext,
     states: Arc<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     events: Events,
-    intent: watch::Sender<Intent>,
+    intent: Intents,
     state: watch::Sender<ContainerState>,
     supervisor: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     links: Mutex<Vec<Arc<WorkerLink>>>,
@@ -72,7 +73,7 @@ impl ConcurrentListenerContainer {
             recover,
             states,
             events,
-            intent: watch::Sender::new(Intent::default()),
+            intent: Intents::default(),
             state: watch::Sender::new(ContainerState::Stopped),
             supervisor: tokio::sync::Mutex::new(None),
             links: Mutex::new(Vec::new()),
@@ -101,7 +102,7 @@ impl ConcurrentListenerContainer {
 
     /// Whether it was paused as a whole.
     pub fn is_paused(&self) -> bool {
-        self.0.intent.borrow().paused
+        self.0.intent.now().paused
     }
 
     /// What its workers own now, all together.
@@ -124,7 +125,7 @@ impl ConcurrentListenerContainer {
         if let Some(ended) = supervisor.take() {
             let _ = ended.await;
         }
-        self.0.intent.send_modify(|intent| intent.stop = Stop::No);
+        self.0.intent.change(|intent| intent.stop = Stop::No);
         let workers = match self.first_workers().await {
             Ok(workers) => workers,
             Err(error) => {
@@ -158,7 +159,7 @@ impl ConcurrentListenerContainer {
     }
 
     async fn stop_as(&self, stop: Stop, limit: Duration) {
-        self.0.intent.send_modify(|intent| intent.stop = intent.stop.max(stop));
+        self.0.intent.change(|intent| intent.stop = intent.stop.max(stop));
         self.0.state.send_if_modified(|state| {
             let running = *state == ContainerState::Running;
             if running {
@@ -167,7 +168,7 @@ impl ConcurrentListenerContainer {
             running
         });
         if tokio::time::timeout(limit, self.ended()).await.is_err() {
-            self.0.intent.send_modify(|intent| intent.stop = Stop::Abandon);
+            self.0.intent.change(|intent| intent.stop = Stop::Abandon);
             self.ended().await;
         }
         if let Some(supervisor) = self.0.supervisor.lock().await.take() {
@@ -225,7 +226,7 @@ impl ConcurrentListenerContainer {
     }
 
     fn request(&self, change: impl FnOnce(&mut Intent)) -> Requested {
-        self.0.intent.send_modify(change);
+        self.0.intent.change(change);
         Requested::new(match self.state() {
             ContainerState::Failed(reason) => Err(ContainerError {
                 listener_id: self.id().clone(),
@@ -317,11 +318,7 @@ impl ConcurrentListenerContainer {
             error_handler: shared.error_handler.clone(),
             recover: shared.recover.clone(),
             events: shared.events.clone(),
-            intent: {
-                let mut intent = shared.intent.subscribe();
-                intent.mark_changed();
-                intent
-            },
+            intent: shared.intent.listen(),
         })
     }
 
@@ -341,11 +338,11 @@ impl ConcurrentListenerContainer {
                 Some(ended) = running.join_next() => {
                     let ended = ended.unwrap_or_else(|error| StopReason::Panicked(error.to_string()));
                     if ended.is_failure() {
-                        self.0.intent.send_modify(|intent| intent.stop = intent.stop.max(Stop::Immediate));
+                        self.0.intent.change(|intent| intent.stop = intent.stop.max(Stop::Immediate));
                         reason = ended;
                     }
                 }
-                now = admin.metadata_changed(seen), if growing && self.0.intent.borrow().stop == Stop::No => {
+                now = admin.metadata_changed(seen), if growing && self.0.intent.now().stop == Stop::No => {
                     seen = now;
                     count = self.grow(&mut running, count).await;
                 }

@@ -6,6 +6,7 @@ mod dispatch_batch;
 mod dispatch_record;
 mod event;
 mod failure;
+mod intents;
 mod messages;
 mod parts;
 mod properties;
