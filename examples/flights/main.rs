@@ -97,7 +97,7 @@ fn report(sent: &Sent, table: &Table, twice: u64, routes: &Routes) {
         eprintln!("{} rows were in the log already", sent.already_there);
     }
     eprintln!(
-        "{} rows sent, {flights} flights counted, {} with missing data in {FLIGHTS}-dlt, {} routes, in {:.2?}; {twice} results came twice, each row counts once",
+        "{} rows sent, {flights} flights counted, {} dead letters in {FLIGHTS}-dlt, {} routes in this run, in {:.2?}; {twice} results came twice, each row counts once",
         sent.rows,
         sent.dead_letters,
         routes.count(),

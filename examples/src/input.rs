@@ -91,7 +91,8 @@ impl Rows {
     fn read(&mut self) -> Result<Option<Flight>> {
         let mut record = csv::StringRecord::new();
         let name = &self.name;
-        if !self.reader.read_record(&mut record).with_context(|| format!("{name}: row {} is no CSV", self.row + 1))? {
+        let at = self.reader.position().line();
+        if !self.reader.read_record(&mut record).with_context(|| format!("{name}:{at}: the row cannot be read"))? {
             return Ok(None);
         }
         self.row += 1;
@@ -155,13 +156,21 @@ mod tests {
         for (text, part) in [
             ("2013,517,two,11,UA,N1,EWR,IAH,1400\n", "test.csv:2: dep_delay is 'two'"),
             ("2013,517,2,11,UA,N1,EWR,IAH,1400\n2013,517,2,11,,N1,EWR,IAH,1400\n", "test.csv:3: the carrier is missing"),
-            ("2013,517\n", "row 1 is no CSV"),
+            ("2013,517\n", "test.csv:2: the row cannot be read"),
         ] {
             let error = format!("{:#}", rows(text).expect_err("bad"));
             assert!(error.contains(part), "{error}");
         }
         let error = Rows::new("x.csv", Box::new(io::Cursor::new("a,b\n"))).err().expect("bad").to_string();
         assert!(error.contains("x.csv:1: there is no column 'carrier'"), "{error}");
+    }
+
+    #[test]
+    fn an_input_that_was_cut_off_is_an_error_and_not_a_short_table() {
+        let cut = GzDecoder::new(&JANUARY[..JANUARY.len() / 2]);
+        let error = Rows::new("cut.gz", Box::new(cut)).expect("the header is whole").find_map(Result::err).expect("an error");
+        let error = format!("{error:#}");
+        assert!(error.starts_with("cut.gz:") && error.contains("the row cannot be read"), "{error}");
     }
 
     #[test]
