@@ -130,3 +130,42 @@ async fn a_dropped_and_a_late_acknowledgment_are_told_and_the_record_comes_again
     assert_eq!(app.committed("g", "t", 0).get().await.unwrap(), Some(1));
     app.shutdown().await.unwrap();
 }
+
+/// Found by a simulation: an acknowledgment that came during the call counted the record in hand as open, so that its partition
+/// paused; when the call then failed, nothing resumed it.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_fails_while_another_is_acknowledged_is_retried() {
+    let seen: Arc<Mutex<Vec<i32>>> = Arc::default();
+    let held: Arc<Mutex<Option<Acknowledgment>>> = Arc::default();
+    let (log, kept) = (seen.clone(), held.clone());
+    let listener = move |_: String, Partition(partition): Partition, acknowledgment: Acknowledgment| {
+        let (first, kept) = {
+            let mut log = log.lock().unwrap();
+            log.push(partition);
+            (log.iter().filter(|seen| **seen == partition).count() == 1, kept.clone())
+        };
+        async move {
+            match (partition, first) {
+                (0, _) => drop(kept.lock().unwrap().replace(acknowledgment)),
+                (_, true) => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    return Err(std::fmt::Error);
+                }
+                (_, false) => acknowledgment.acknowledge().await.unwrap(),
+            }
+            Ok(())
+        }
+    };
+    let listener = Listener::new("l", listener).topic("t").group_id("g").ack_mode(AckMode::Manual).container_factory("f");
+    let factory = factory().async_acks(true).max_unacked(1);
+    let app = TestApp::new().topic(NewTopic::new("t").partitions(2)).factory(factory).listener(listener).start().await.unwrap();
+    app.template().send_to("t", 0, (), "v".to_owned()).await.unwrap();
+    app.wait_for("partition 0", || held.lock().unwrap().is_some()).await.unwrap();
+    app.template().send_to("t", 1, (), "v".to_owned()).await.unwrap();
+    app.wait_for("partition 1", || seen.lock().unwrap().len() == 2).await.unwrap();
+    let acknowledgment = held.lock().unwrap().take().unwrap();
+    acknowledgment.acknowledge().await.unwrap();
+    app.committed("g", "t", 1).reaches(1).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [0, 1, 1]);
+    app.shutdown().await.unwrap();
+}

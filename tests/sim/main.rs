@@ -13,7 +13,7 @@ mod subscriber;
 /// Seeds of a plain run.
 const RUNS: u64 = 200;
 /// Seeds that found a bug, each run besides.
-const FOUND: [u64; 0] = [];
+const FOUND: [u64; 3] = [538, 7450, 8310];
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))

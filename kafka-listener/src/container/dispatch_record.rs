@@ -121,13 +121,7 @@ impl Core {
         if self.engine.after_record(now) == Decision::Commit {
             self.commit().await;
         }
-        if self.properties.async_acks {
-            for slot in self.parts.slots() {
-                if self.engine.at_max_unacked(slot) {
-                    self.set_pause(slot, PauseReason::Unacked, true);
-                }
-            }
-        }
+        self.follow_unacked();
     }
 
     /// Holds records again, in front of what is held.

@@ -47,7 +47,7 @@ impl Core {
         }
         self.messages = messages;
         if acked {
-            self.release_unacked();
+            self.follow_unacked();
             let now = self.now_if_timed();
             let failed = match self.engine.acks_arrived(now) {
                 Decision::Commit => self.commit().await,
@@ -77,8 +77,8 @@ impl Core {
         }
     }
 
-    /// Partitions that were full of unacknowledged records and are not any more go on.
-    fn release_unacked(&mut self) {
+    /// Partitions that are full of unacknowledged records pause, and those that are not any more go on.
+    pub(super) fn follow_unacked(&mut self) {
         if !self.properties.async_acks {
             return;
         }
