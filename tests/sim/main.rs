@@ -4,9 +4,11 @@
 //! more seeds, from `SIM_FROM`.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are no test functions")]
 
+mod cases;
 mod handler;
 mod model;
 mod random;
+mod rebalance;
 mod scenario;
 mod subscriber;
 

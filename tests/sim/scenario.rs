@@ -17,7 +17,7 @@ use kafka_listener::testing::{RunningTestApp, TestApp};
 use super::handler::{Behaviour, POISON};
 use super::model::{GROUP, MAX_POLL_RECORDS, Sent, Shadow, sleep_ms};
 use super::random::Random;
-use super::subscriber::InOrder;
+use super::subscriber::in_order;
 
 /// 2026-01-01, in ms since 1970.
 const START_MS: i64 = 1_767_225_600_000;
@@ -163,7 +163,7 @@ pub fn run(seed: u64) -> Report {
     let (partitions, left) = (settings.partitions, settings.operations);
     let disk = MemoryDisk::new();
     let mut run = Simulation { seed, random, settings, shadow, disk, partitions, left, records: 0, births: 0 };
-    tracing::subscriber::with_default(InOrder(run.shadow.clone()), || while let Ended::Killed = run.process() {});
+    in_order(run.shadow.clone(), || while let Ended::Killed = run.process() {});
     let mut model = run.shadow.lock();
     Report { trace: std::mem::take(&mut model.trace), broken: std::mem::take(&mut model.broken), deliveries: model.deliveries }
 }

@@ -1,12 +1,31 @@
 //! Takes each event of a container before the next one happens, so that the order of events of several apps is known.
 
+use std::cell::RefCell;
+use std::sync::Once;
+
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use super::model::Shadow;
 
-pub struct InOrder(pub Shadow);
+thread_local! {
+    static CURRENT: RefCell<Option<Shadow>> = const { RefCell::new(None) };
+}
+
+/// Runs something on this thread, its events told to this model.
+///
+/// One subscriber serves the process: those of single threads come and go for all of them, and miss events meanwhile.
+pub fn in_order<T>(shadow: Shadow, run: impl FnOnce() -> T) -> T {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(InOrder).expect("nobody else sets one"));
+    CURRENT.with(|current| current.replace(Some(shadow)));
+    let done = run();
+    CURRENT.with(|current| current.take());
+    done
+}
+
+struct InOrder;
 
 impl Subscriber for InOrder {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -25,7 +44,9 @@ impl Subscriber for InOrder {
     fn event(&self, event: &Event<'_>) {
         // An event is traced before it is sent: what is taken here are those before it.
         event.record(&mut Nothing);
-        self.0.catch_up();
+        if let Some(shadow) = CURRENT.with(|current| current.borrow().clone()) {
+            shadow.catch_up();
+        }
     }
 }
 
