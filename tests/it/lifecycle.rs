@@ -1,0 +1,197 @@
+use std::time::Duration;
+
+use kafka_listener::container::EventKind;
+use kafka_listener::listener::AckErrorKind;
+use kafka_listener::prelude::*;
+
+use crate::support::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Modes that would commit nothing for a long time by themselves.
+fn lazy() -> [(AckMode, ContainerFactory); 3] {
+    let count = |mode| factory().ack_mode(mode).ack_count(1000).poll_timeout(HOUR);
+    [
+        (AckMode::Time, factory().ack_mode(AckMode::Time).ack_time(HOUR)),
+        (AckMode::Count, count(AckMode::Count)),
+        (AckMode::CountTime, count(AckMode::CountTime).ack_time(HOUR)),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_commits_what_is_done() {
+    for (mode, factory) in lazy() {
+        let log = Log::default();
+        let app = app(1, factory, logging("l", &log)).start().await.unwrap();
+        send(&app, "t", 0, 3).await;
+        start(&app, "l").await;
+        app.wait_for("all records", || log.len() == 3).await.unwrap();
+        pass(Duration::from_secs(60)).await;
+        assert_eq!(committed(&app, 0).await, "-", "{mode}");
+        app.registry().get("l").unwrap().stop().await;
+        assert_eq!(committed(&app, 0).await, "3", "{mode}");
+        app.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_commits_what_is_done() {
+    for (mode, factory) in lazy() {
+        let log = Log::default();
+        let app = app(1, factory, logging("l", &log)).start().await.unwrap();
+        send(&app, "t", 0, 3).await;
+        start(&app, "l").await;
+        app.wait_for("all records", || log.len() == 3).await.unwrap();
+        pass(Duration::from_secs(60)).await;
+        assert_eq!(committed(&app, 0).await, "-", "{mode}");
+        app.registry().get("l").unwrap().pause();
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(committed(&app, 0).await, "3", "{mode}");
+        app.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_commits_what_is_done_and_nothing_comes_twice() {
+    for (mode, factory) in lazy() {
+        let (first, second) = (Log::default(), Log::default());
+        let other = held(logging("m", &second).topic("t"));
+        let app = app(2, factory, logging("l", &first)).listener(other).start().await.unwrap();
+        for partition in 0..2 {
+            send(&app, "t", partition, 3).await;
+        }
+        start(&app, "l").await;
+        app.wait_for("all records", || first.len() == 6).await.unwrap();
+        assert_eq!([committed(&app, 0).await, committed(&app, 1).await], ["-", "-"], "{mode}");
+        start(&app, "m").await;
+        let registry = app.registry();
+        let owns = |id: &str| registry.get(id).unwrap().assignment().len();
+        app.wait_for("a partition each", || owns("l") == 1 && owns("m") == 1).await.unwrap();
+        let given = registry.get("m").unwrap().assignment()[0].partition;
+        assert_eq!(committed(&app, given).await, "3", "{mode}");
+        for partition in 0..2 {
+            send(&app, "t", partition, 1).await;
+        }
+        app.wait_for("the new records", || first.len() + second.len() == 8).await.unwrap();
+        assert_eq!(second.lines(), [format!("{given}:3")], "{mode}");
+        app.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_partition_is_forgotten_and_never_committed() {
+    let log = Log::default();
+    let seen = log.clone();
+    let listener = Listener::new("l", move |Offset(offset): Offset, _: String| {
+        seen.push(offset.to_string());
+        let slow = offset == 2 && seen.count("2") == 1;
+        async move {
+            if slow {
+                pass(Duration::from_secs(30)).await
+            }
+        }
+    });
+    let factory =
+        factory().ack_mode(AckMode::Time).ack_time(HOUR).property("max.poll.interval.ms", 10_000).shutdown_timeout(HOUR);
+    let app = app(1, factory, listener).start().await.unwrap();
+    let mut events = app.events();
+    send(&app, "t", 0, 4).await;
+    start(&app, "l").await;
+    let found = event(&mut events, "the non-responsive event", |_, kind| match kind {
+        EventKind::NonResponsive { partition, offset } => Some(format!("{partition}@{offset}")),
+        _ => None,
+    })
+    .await;
+    assert_eq!(found, "t-0@2");
+    event(&mut events, "the loss", |_, kind| matches!(kind, EventKind::Lost { .. }).then_some(())).await;
+    assert_eq!(committed(&app, 0).await, "-", "what was lost is not committed");
+    app.wait_for("all records again", || log.count("3") == 1).await.unwrap();
+    assert_eq!(log.lines(), ["0", "1", "2", "0", "1", "2", "3"]);
+    app.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgment_after_max_poll_interval_fails_by_name() {
+    for mode in [AckMode::Manual, AckMode::ManualImmediate] {
+        let (log, calls) = (Log::default(), Log::default());
+        let seen = log.clone();
+        let listener = Listener::new("l", move |_: String, Offset(offset): Offset, ack: Acknowledgment| {
+            calls.push(offset.to_string());
+            let (slow, seen) = (calls.len() == 1, seen.clone());
+            async move {
+                if slow {
+                    pass(Duration::from_secs(30)).await;
+                }
+                match ack.acknowledge().await {
+                    Ok(()) => seen.push("ok"),
+                    Err(error) => seen.push(format!("{:?} {}", error.kind(), error.to_string().contains("t-0@0"))),
+                }
+            }
+        });
+        let app = app(1, factory().property("max.poll.interval.ms", 10_000), listener.ack_mode(mode)).start().await.unwrap();
+        send(&app, "t", 0, 1).await;
+        start(&app, "l").await;
+        app.committed("g", "t", 0).reaches(1).await.unwrap();
+        app.wait_for("both results", || log.len() >= 2).await.unwrap();
+        assert_eq!(log.lines(), [format!("{:?} true", AckErrorKind::Stale), "ok".to_owned()], "{mode}");
+        app.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undelivered_rest_is_dropped_at_stop_immediate_and_finished_at_stop() {
+    for (immediate, expected, offset) in [(false, "0 1 2", "3"), (true, "0", "1")] {
+        let log = Log::default();
+        let seen = log.clone();
+        let listener = Listener::new("l", move |Offset(offset): Offset, _: String| {
+            let seen = seen.clone();
+            async move {
+                seen.push(offset.to_string());
+                pass(Duration::from_secs(1)).await;
+            }
+        });
+        let app = app(1, factory().property("max.poll.records", 3), listener).start().await.unwrap();
+        send(&app, "t", 0, 6).await;
+        start(&app, "l").await;
+        app.wait_for("the first record", || log.len() == 1).await.unwrap();
+        let container = app.registry().get("l").unwrap();
+        if immediate {
+            container.stop_immediate().await
+        } else {
+            container.stop().await
+        }
+        assert_eq!(log.lines().join(" "), expected);
+        assert_eq!(committed(&app, 0).await, offset);
+        start(&app, "l").await;
+        app.committed("g", "t", 0).reaches(6).await.unwrap();
+        assert_eq!(log.lines(), ["0", "1", "2", "3", "4", "5"], "nothing comes twice");
+        app.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_group_an_explicit_partition_starts_where_it_is_told() {
+    for (offset, expected) in [("beginning", "0 1 2 3 4"), ("end", ""), ("2", "2 3 4"), ("-1", "4")] {
+        let log = Log::default();
+        let seen = log.clone();
+        let listener = Listener::new("l", move |Partition(partition): Partition, Offset(offset): Offset, _: String| {
+            assert_eq!(partition, 1, "the other partition is not ours");
+            seen.push(offset.to_string());
+            async {}
+        });
+        let listener = listener.partitions_from("t", "1", offset).container_factory("f").auto_startup(false);
+        let app = kafka_listener::testing::TestApp::new()
+            .topic(NewTopic::new("t").partitions(2))
+            .factory(factory())
+            .listener(listener)
+            .start()
+            .await
+            .unwrap();
+        send(&app, "t", 0, 5).await;
+        send(&app, "t", 1, 5).await;
+        start(&app, "l").await;
+        pass(Duration::from_secs(10)).await;
+        assert_eq!(log.lines().join(" "), expected, "from {offset}");
+        app.shutdown().await.unwrap();
+    }
+}
