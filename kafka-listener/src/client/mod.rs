@@ -7,6 +7,8 @@
 //!   *returned* by `poll` ([`Polled::Revoked`], [`Polled::Lost`], [`Polled::Assigned`]), never a callback. After `Revoked` the partitions
 //!   are still owned, and commits for them are still accepted, until the next call of `poll`, which lets them go. After `Lost` they
 //!   are owned by somebody else already.
+//! - `rebalance_pending` stays true after `Revoked` until that next `poll`. If its time-out is zero it lets go and hands out no
+//!   record ([`Polled::Woken`]): who still has records of kept partitions need not take more to answer the group.
 //! - `poll` is cancel-safe: dropping its future loses no record and no event.
 //! - `commit` takes effect, in call order, when it is called; the returned future is only the result.
 //! - Heartbeats are the consumer's own task, so a worker that runs a long handler keeps its membership until
@@ -69,7 +71,7 @@ pub enum Polled {
     Lost(Vec<TopicPartition>),
     /// These partitions were added to the assignment (possibly none).
     Assigned(Vec<AssignedPartition>),
-    /// [`Wakeup::wake`] was called.
+    /// [`Wakeup::wake`] was called, or partitions were let go by a poll with time-out zero.
     Woken,
 }
 

@@ -364,6 +364,9 @@ impl EmbeddedConsumer {
             if let Some(event) = self.membership.as_ref().and_then(Membership::next_event) {
                 return self.event(event);
             }
+            if !let_go.is_empty() && timeout.is_zero() {
+                return Ok(Polled::Woken);
+            }
             let now = Instant::now();
             let records = self.collect(now < more_until && now < deadline)?;
             if !records.is_empty() || now >= deadline {
@@ -437,7 +440,7 @@ impl Consumer for EmbeddedConsumer {
     }
 
     fn rebalance_pending(&self) -> bool {
-        self.membership.as_ref().is_some_and(Membership::has_event)
+        !self.revoking.is_empty() || self.membership.as_ref().is_some_and(Membership::has_event)
     }
 
     fn rebalance_signal(&self) -> BoxFuture<'static, ()> {
