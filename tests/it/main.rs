@@ -1,10 +1,16 @@
 //! The listeners end to end: apps on an embedded broker, seen only through what users have.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are no test functions")]
 
+/// Which container does what, with how many workers, for how long.
+mod containers;
+/// What becomes of records that nobody can handle.
+mod errors;
 /// Commits around a revoke, a loss, a pause and a stop.
 mod lifecycle;
 /// The seven ack modes, by the offsets that are committed and when.
 mod modes;
+/// Groups of several members.
+mod rebalance;
 /// The eight listener types, each written in three ways.
 mod shapes;
 mod support;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kafka_listener::container::{EventKind, EventStream};
+use kafka_listener::container::{EventKind, EventStream, StopReason};
 use kafka_listener::prelude::*;
 use kafka_listener::testing::{RunningTestApp, TestApp};
 
@@ -99,4 +99,13 @@ pub async fn event<T>(events: &mut EventStream, what: &str, mut pick: impl FnMut
         }
     });
     found.await.unwrap_or_else(|_| panic!("after {EVENT_DEADLINE:?}, still waiting for {what}"))
+}
+
+/// The reason with which the container `id` ends.
+pub async fn stopped(events: &mut EventStream, id: &str) -> StopReason {
+    event(events, "the container's end", |listener, kind| match kind {
+        EventKind::Stopped { reason } if listener == id => Some(reason.clone()),
+        _ => None,
+    })
+    .await
 }
