@@ -180,7 +180,7 @@ fn source(spec: &OwnedListenerSpec, problems: &mut Problems<'_>) -> Option<Sourc
         return Some(Source::Subscribed(Subscription::Pattern(pattern.clone())));
     }
     if !spec.topics.is_empty() {
-        for topic in &spec.topics {
+        for topic in spec.topics.iter().filter(|topic| !is_unresolved(topic)) {
             if let Err(error) = topic_name(topic) {
                 problems.add(error);
             }
@@ -221,6 +221,11 @@ fn topic_name(topic: &str) -> Result<(), String> {
         return Err(format!("topic \"{topic}\" is no topic name: 1 to 249 of letters, digits, '.', '_' and '-'"));
     }
     Ok(())
+}
+
+/// It still holds a `${..}`: that was told, and what is wrong with the text as it stands says nothing more.
+fn is_unresolved(text: &str) -> bool {
+    text.contains("${")
 }
 
 /// `0`, `0-5`, `0-5, 7`.
@@ -282,7 +287,7 @@ fn apply_factory(properties: &mut ContainerProperties, factory: &ContainerFactor
 }
 
 fn apply_spec(properties: &mut ContainerProperties, spec: &OwnedListenerSpec, problems: &mut Problems<'_>) {
-    if let Some(mode) = &spec.ack_mode
+    if let Some(mode) = spec.ack_mode.as_ref().filter(|mode| !is_unresolved(mode))
         && let Some(mode) = problems.take(AckMode::from_str(mode).map_err(|error| format!("ack_mode: {error}")))
     {
         properties.ack_mode = mode;
@@ -290,7 +295,7 @@ fn apply_spec(properties: &mut ContainerProperties, spec: &OwnedListenerSpec, pr
     if let Some(count) = number(&spec.ack_count, "ack_count", 1, problems) {
         properties.ack_count = count;
     }
-    if let Some(text) = &spec.ack_time {
+    if let Some(text) = spec.ack_time.as_ref().filter(|text| !is_unresolved(text)) {
         match humantime::parse_duration(text) {
             Ok(time) if time > Duration::ZERO => properties.ack_time = time,
             Ok(_) => problems.add("ack_time must be longer than nothing, for example \"5s\""),
@@ -312,7 +317,7 @@ fn apply_spec(properties: &mut ContainerProperties, spec: &OwnedListenerSpec, pr
 }
 
 fn number(text: &Option<String>, key: &str, least: u64, problems: &mut Problems<'_>) -> Option<u64> {
-    let text = text.as_ref()?;
+    let text = text.as_ref().filter(|text| !is_unresolved(text))?;
     match text.trim().parse::<u64>() {
         Ok(number) if number >= least => Some(number),
         _ => {
@@ -324,7 +329,7 @@ fn number(text: &Option<String>, key: &str, least: u64, problems: &mut Problems<
 }
 
 fn boolean(text: &Option<String>, key: &str, problems: &mut Problems<'_>) -> Option<bool> {
-    let text = text.as_ref()?;
+    let text = text.as_ref().filter(|text| !is_unresolved(text))?;
     match text.trim() {
         "true" => Some(true),
         "false" => Some(false),
@@ -408,6 +413,9 @@ fn consumer_settings(
 }
 
 fn modes(properties: &ContainerProperties, spec: &OwnedListenerSpec, factory: &ContainerFactory, problems: &mut Problems<'_>) {
+    if spec.ack_mode.as_deref().is_some_and(is_unresolved) {
+        return;
+    }
     let mode = properties.ack_mode;
     if mode == AckMode::Record && properties.batch {
         problems.add("ack_mode Record cannot serve a batch listener: use Batch, or take one record");
