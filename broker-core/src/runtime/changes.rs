@@ -35,7 +35,7 @@ impl Counter {
     }
 }
 
-/// Tells one listener that groups may have begun a rebalance.
+/// Tells one who waits that groups may have begun a rebalance.
 #[derive(Debug, Clone)]
 pub struct GroupChanges {
     counter: Arc<Counter>,
