@@ -7,10 +7,16 @@ mod containers;
 mod errors;
 /// Commits around a revoke, a loss, a pause and a stop.
 mod lifecycle;
+/// Which listeners are found by linking, with each of the two mechanisms.
+mod linked;
 /// The seven ack modes, by the offsets that are committed and when.
 mod modes;
 /// Groups of several members.
 mod rebalance;
 /// The eight listener types, each written in three ways.
 mod shapes;
+/// Signals to a process of its own, and what its directory holds afterwards.
+mod shutdown;
+/// What refuses to start, and which setting wins.
+mod startup;
 mod support;

@@ -1,0 +1,170 @@
+use std::path::PathBuf;
+
+use kafka_listener::container::Source;
+use kafka_listener::prelude::*;
+
+use crate::support::*;
+
+/// An app that sees nothing of this process's environment.
+fn builder(environment: &[(&str, &str)]) -> KafkaAppBuilder {
+    let variables = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    KafkaApp::builder()
+        .environment(variables.collect::<Vec<_>>())
+        .embedded(Embedded::memory().virtual_time(1_767_225_600_000).seed(1))
+        .handle_signals(false)
+        .listeners([])
+}
+
+fn text(id: &str) -> Listener {
+    Listener::new(id, |_: String| async {})
+}
+
+/// A configuration file in a folder of its own.
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.toml");
+    std::fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+async fn problems(builder: KafkaAppBuilder) -> Vec<String> {
+    builder.start().await.expect_err("it must not start").problems().to_vec()
+}
+
+struct Ledger;
+
+#[tokio::test(start_paused = true)]
+async fn all_problems_are_told_together_before_the_first_poll() {
+    let log = Log::default();
+    let app = builder(&[])
+        .topic(NewTopic::new("t").partitions(1))
+        .property("auto.offset.reset", "earliest")
+        .listener(logging("fine", &log).topic("t"))
+        .listener(text("a").topic("t").container_factory("careful"))
+        .listener(Listener::new("b", |_: String, _: State<Ledger>| async {}).topic("t"))
+        .listener(text("c").topic("t").property("max.pol.records", 5))
+        .listener(text("d").topic("${nowhere}"))
+        .listener(Listener::new("e", |_: Rows| async {}).topic("t").ack_mode(AckMode::Record))
+        .listener(text("fine").topic("t"))
+        .listener(text("f").topic("t").ack_mode(AckMode::Manual))
+        .listener(text("g").topic("t").property("fetch.min.bytes", "many"))
+        .listener(text("h"));
+    let error = app.start().await.expect_err("nine problems");
+    let expected = [
+        ("'a'", "container_factory = \"careful\" is unknown"),
+        ("'b'", "has no value: give it to the app with .state("),
+        ("'c'", "max.pol.records"),
+        ("'d'", "'nowhere' is set nowhere"),
+        ("'e'", "ack_mode Record cannot serve a batch listener"),
+        ("'fine'", "the id 'fine' is taken by listener 'fine'"),
+        ("'f'", "needs an Acknowledgment among the parameters"),
+        ("'g'", "fetch.min.bytes"),
+        ("'h'", "exactly one of topic (or topics), topic_pattern and partitions"),
+    ];
+    for (listener, text) in expected {
+        let found = error.problems().iter().filter(|problem| problem.contains(listener) && problem.contains(text)).count();
+        assert_eq!(found, 1, "{listener}: {text}\n{error}");
+        assert!(error.to_string().contains(text), "the error's own text names it");
+    }
+    assert_eq!(error.problems().len(), expected.len(), "{error}");
+    assert!(error.to_string().starts_with("the app cannot start: 9 problems"), "{error}");
+    assert_eq!(log.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_wins_over_environment_over_file_over_default() {
+    let (_dir, path) = file("[order]\ntopic = \"from-file\"\n");
+    let variable = [("ORDER_TOPIC", "from-environment")];
+    for (in_code, in_environment, in_file, expected) in [
+        (true, true, true, "from-code"),
+        (false, true, true, "from-environment"),
+        (false, false, true, "from-file"),
+        (false, false, false, "from-default"),
+        (true, false, false, "from-code"),
+    ] {
+        let mut builder = builder(if in_environment { &variable } else { &[] });
+        if in_code {
+            builder = builder.config("order.topic", "from-code");
+        }
+        if in_file {
+            builder = builder.config_file(&path);
+        }
+        let listener = text("l").topic("${order.topic:from-default}").auto_startup(false);
+        let app = builder.listener(listener).start().await.unwrap();
+        let source = app.registry().get("l").unwrap().properties().source.clone();
+        let Source::Subscribed(kafka_listener::client::Subscription::Topics(topics)) = source else { panic!("{source:?}") };
+        assert_eq!(topics.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), [expected]);
+        app.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn kafkas_own_settings_have_the_same_order_and_the_listener_is_nearest() {
+    let (_dir, path) = file("[kafka]\n\"max.poll.records\" = 1\n\"client.id\" = \"file\"\n");
+    let variable = [("KAFKA_MAX_POLL_RECORDS", "2")];
+    for (layers, expected) in [(1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5")] {
+        let mut builder = builder(if layers >= 2 { &variable } else { &[] }).config_file(&path);
+        let mut listener = text("l").topic("t").container_factory("f").auto_startup(false);
+        let mut used = factory();
+        if layers >= 3 {
+            builder = builder.property("max.poll.records", 3);
+        }
+        if layers >= 4 {
+            used = used.property("max.poll.records", 4);
+        }
+        if layers >= 5 {
+            listener = listener.property("max.poll.records", 5);
+        }
+        let app = builder.factory(used).listener(listener).start().await.unwrap();
+        let settings = app.registry().get("l").unwrap().properties().consumer.clone();
+        assert_eq!(settings.get("max.poll.records"), Some(expected));
+        assert_eq!(settings.get("client.id"), Some("file"));
+        app.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn apache_kafka_is_refused_by_name_wherever_it_is_asked_for() {
+    let (_dir, path) = file("[kafka]\n\"bootstrap.servers\" = \"broker:9092\"\n");
+    for builder in [
+        builder(&[]).property("bootstrap.servers", "broker:9092"),
+        builder(&[("KAFKA_BOOTSTRAP_SERVERS", "broker:9092")]),
+        builder(&[]).config_file(&path),
+    ] {
+        let problems = problems(builder).await;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("bootstrap.servers = \"broker:9092\" means Apache Kafka"), "{problems:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_or_missing_file_is_named_with_the_place() {
+    let (dir, path) = file("[kafka]\ngroup = \n");
+    let found = problems(builder(&[]).config_file(&path)).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains(&path.display().to_string()) && found[0].contains("line 2"), "{found:?}");
+    let missing = dir.path().join("no.toml");
+    let found = problems(builder(&[]).config_file(&missing)).await;
+    assert!(found.len() == 1 && found[0].contains(&missing.display().to_string()), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_set_nowhere_is_told_once() {
+    let mut spec = kafka_listener::registry::OwnedListener::from(text("l").topic("${a}").concurrency("${b}")).spec;
+    for value in [&mut spec.ack_mode, &mut spec.ack_count, &mut spec.ack_time, &mut spec.auto_startup, &mut spec.batch] {
+        *value = Some("${c}".to_owned());
+    }
+    let handler = kafka_listener::registry::OwnedListener::from(text("l")).handler;
+    let problems = problems(builder(&[]).listener(kafka_listener::registry::OwnedListener { spec, handler })).await;
+    assert!(problems.iter().all(|problem| problem.contains("is set nowhere")), "{problems:#?}");
+    assert_eq!(problems.len(), 7, "{problems:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_from_the_configuration_is_checked_as_one_in_the_code() {
+    for (value, text) in [("0", "concurrency = \"0\""), ("many", "expected a whole number from 1 or \"auto\"")] {
+        let listener = crate::support::logging("l", &Log::default()).topic("t").concurrency("${workers}");
+        let problems = problems(builder(&[("WORKERS", value)]).listener(listener)).await;
+        assert!(problems.len() == 1 && problems[0].contains(text), "{problems:?}");
+    }
+}
