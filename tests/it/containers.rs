@@ -215,6 +215,35 @@ async fn events_tell_the_life_of_a_container_in_order() {
     app.shutdown().await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn idle_partitions_and_the_lag_are_told() {
+    let log = Log::default();
+    let factory = factory()
+        .idle_partition_event_interval(Duration::from_secs(20))
+        .lag_event_interval(Duration::from_secs(10))
+        .poll_timeout(Duration::from_secs(1));
+    let app = app(2, factory, logging("l", &log)).start().await.unwrap();
+    let mut events = app.events();
+    send(&app, "t", 0, 1).await;
+    start(&app, "l").await;
+    app.committed("g", "t", 0).reaches(1).await.unwrap();
+    let idle = event(&mut events, "an idle partition", |_, kind| match kind {
+        EventKind::PartitionIdle { partition, idle_for } => Some((partition.to_string(), idle_for.as_secs())),
+        _ => None,
+    });
+    let (partition, seconds) = idle.await;
+    assert!(partition.starts_with("t-") && seconds >= 20, "{partition} {seconds}");
+    app.registry().get("l").unwrap().pause_partition(TopicPartition::new("t", 1));
+    pass(Duration::from_secs(2)).await;
+    send(&app, "t", 1, 5).await;
+    let lag = event(&mut events, "the lag", |_, kind| match kind {
+        EventKind::Lag { partitions } => partitions.iter().find(|(one, lag)| one.partition == 1 && *lag > 0).map(|(_, lag)| *lag),
+        _ => None,
+    });
+    assert_eq!(lag.await, 5);
+    app.shutdown().await.unwrap();
+}
+
 fn name(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Started => "started",

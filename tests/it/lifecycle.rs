@@ -9,7 +9,7 @@ use crate::support::*;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Modes that would commit nothing for a long time by themselves.
-fn lazy() -> [(AckMode, ContainerFactory); 3] {
+fn modes() -> [(AckMode, ContainerFactory); 3] {
     let count = |mode| factory().ack_mode(mode).ack_count(1000).poll_timeout(HOUR);
     [
         (AckMode::Time, factory().ack_mode(AckMode::Time).ack_time(HOUR)),
@@ -18,11 +18,19 @@ fn lazy() -> [(AckMode, ContainerFactory); 3] {
     ]
 }
 
+type Make = fn(&str, &Log) -> Listener;
+
+/// The same, for listeners of records and of batches.
+fn lazy() -> impl Iterator<Item = (AckMode, ContainerFactory, Make)> {
+    let of = |make: Make| modes().into_iter().map(move |(mode, factory)| (mode, factory, make));
+    of(logging).chain(of(logging_batches))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_commits_what_is_done() {
-    for (mode, factory) in lazy() {
+    for (mode, factory, make) in lazy() {
         let log = Log::default();
-        let app = app(1, factory, logging("l", &log)).start().await.unwrap();
+        let app = app(1, factory, make("l", &log)).start().await.unwrap();
         send(&app, "t", 0, 3).await;
         start(&app, "l").await;
         app.wait_for("all records", || log.len() == 3).await.unwrap();
@@ -36,9 +44,9 @@ async fn a_stop_commits_what_is_done() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_commits_what_is_done() {
-    for (mode, factory) in lazy() {
+    for (mode, factory, make) in lazy() {
         let log = Log::default();
-        let app = app(1, factory, logging("l", &log)).start().await.unwrap();
+        let app = app(1, factory, make("l", &log)).start().await.unwrap();
         send(&app, "t", 0, 3).await;
         start(&app, "l").await;
         app.wait_for("all records", || log.len() == 3).await.unwrap();
@@ -53,10 +61,10 @@ async fn a_pause_commits_what_is_done() {
 
 #[tokio::test(start_paused = true)]
 async fn a_revoke_commits_what_is_done_and_nothing_comes_twice() {
-    for (mode, factory) in lazy() {
+    for (mode, factory, make) in lazy() {
         let (first, second) = (Log::default(), Log::default());
         let other = held(logging("m", &second).topic("t"));
-        let app = app(2, factory, logging("l", &first)).listener(other).start().await.unwrap();
+        let app = app(2, factory, make("l", &first)).listener(other).start().await.unwrap();
         for partition in 0..2 {
             send(&app, "t", partition, 3).await;
         }

@@ -24,7 +24,7 @@ fn child() {
     let record = Duration::from_millis(record.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let ended = runtime.block_on(async {
-        let app = app(Path::new(&directory), move |offset| async move {
+        let app = app(Path::new(&directory), false, move |offset| async move {
             println!("start {offset}");
             tokio::time::sleep(record).await;
             println!("end {offset}");
@@ -34,13 +34,21 @@ fn child() {
             app.template().send("t", "v".to_owned()).await.unwrap();
         }
         let container = app.registry().get("l").unwrap().clone();
+        let waiting = app.wait();
+        tokio::pin!(waiting);
+        // Signals are the app's business once it waits; before, they would end the process.
+        tokio::select! {
+            biased;
+            ended = &mut waiting => return ended,
+            started = container.start() => started.unwrap(),
+        }
         tokio::spawn(async move {
             while container.is_running() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             println!("stopping");
         });
-        app.wait().await
+        waiting.await
     });
     println!("ended {}", ended.is_ok());
 }
@@ -48,6 +56,7 @@ fn child() {
 /// Records come two by two. Nothing but a second signal may cut a call short.
 fn app<F: Future<Output = ()> + Send + 'static>(
     directory: &Path,
+    auto_startup: bool,
     take: impl Fn(i64) -> F + Clone + Send + Sync + 'static,
 ) -> KafkaAppBuilder {
     let listener = Listener::new("l", move |Offset(offset): Offset, _: String| take(offset));
@@ -61,7 +70,7 @@ fn app<F: Future<Output = ()> + Send + 'static>(
         .property("max.poll.records", 2)
         .shutdown_timeout(long)
         .factory(factory().shutdown_timeout(long))
-        .listener(listener.topic("t").group_id("g").container_factory("f"))
+        .listener(listener.topic("t").group_id("g").container_factory("f").auto_startup(auto_startup))
 }
 
 /// The child and the lines it writes.
@@ -144,7 +153,7 @@ impl Drop for Process {
 async fn again(directory: &Path) -> (Option<i64>, Vec<String>) {
     let log = Log::default();
     let seen = log.clone();
-    let app = app(directory, move |offset| {
+    let app = app(directory, true, move |offset| {
         seen.push(offset.to_string());
         async {}
     });

@@ -64,6 +64,15 @@ pub fn logging(id: &str, log: &Log) -> Listener {
     })
 }
 
+/// The same for a batch: a line for each of its records.
+pub fn logging_batches(id: &str, log: &Log) -> Listener {
+    let log = log.clone();
+    Listener::new(id, move |rows: Rows| {
+        rows.iter().for_each(|row| log.push(format!("{}:{}", row.partition(), row.offset())));
+        async {}
+    })
+}
+
 pub async fn send(app: &RunningTestApp, topic: &str, partition: i32, count: usize) {
     for _ in 0..count {
         app.template().send_to(topic, partition, (), "v".to_owned()).await.unwrap();
