@@ -13,7 +13,7 @@ mod scenario;
 mod subscriber;
 
 /// Seeds of a plain run.
-const RUNS: u64 = 200;
+const RUNS: u64 = 1000;
 /// Seeds that found a bug, each run besides.
 const FOUND: [u64; 3] = [538, 7450, 8310];
 

@@ -43,7 +43,7 @@ impl Embedded {
         self
     }
 
-    /// Where the broker's randomness (member ids, sticky partitions) starts; from the system otherwise.
+    /// Where member ids start; from the system otherwise. Sticky partitions are drawn from a fixed start in any case.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
