@@ -168,3 +168,15 @@ async fn a_text_from_the_configuration_is_checked_as_one_in_the_code() {
         assert!(problems.len() == 1 && problems[0].contains(text), "{problems:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_app_wide_settings_serve_both_clients_and_are_told_once() {
+    let (_dir, path) = file("[kafka]\n\"max.poll.records\" = \"many\"\nlingr.ms = 1\n");
+    let foreign = [("KAFKA_HOME", "/opt/kafka"), ("KAFKA_SERVICE_PORT", "9092"), ("KAFKA_ACKS", "2")];
+    let app = builder(&foreign).config_file(&path).listener(text("a").topic("t")).listener(text("b").topic("t"));
+    let found = problems(app).await;
+    assert_eq!(found.len(), 3, "{found:#?}");
+    for (of, text) in [("lingr.ms", "linger.ms"), ("max.poll.records", "many"), ("acks", "2")] {
+        assert_eq!(found.iter().filter(|problem| problem.contains(of) && problem.contains(text)).count(), 1, "{of}: {found:#?}");
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::client::Properties;
+use crate::client::config::{ConsumerConfig, ProducerConfig, unknown_setting};
 
 /// Where a value may come from, strongest first: set in code, the environment, a file.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,44 @@ pub struct ConfigError(pub(crate) String);
 const KAFKA_TABLE: &str = "kafka.";
 /// The prefix of environment variables that hold Kafka's own names.
 const KAFKA_VARIABLE: &str = "KAFKA_";
+
+/// Kafka's own settings for all of the app, by whose they are. What both clients know is both's.
+#[derive(Debug, Default)]
+pub(crate) struct KafkaSettings {
+    /// `bootstrap.servers`: chooses the backend.
+    pub bootstrap_servers: Option<String>,
+    pub consumer: Properties,
+    pub producer: Properties,
+    /// What no client knows, where we were asked for it: refused.
+    pub unknown: Vec<String>,
+    /// `KAFKA_*` variables that no client knows. The environment is not ours alone (Kafka's own scripts and Kubernetes set
+    /// such), so they are told and left alone.
+    pub foreign: Vec<String>,
+}
+
+impl KafkaSettings {
+    fn take(&mut self, key: &str, value: &str, place: impl Fn() -> String) {
+        if key == "bootstrap.servers" {
+            self.bootstrap_servers = Some(value.to_owned());
+            return;
+        }
+        let (consumer, producer) = whose(key);
+        if consumer {
+            self.consumer.set(key, value);
+        }
+        if producer {
+            self.producer.set(key, value);
+        }
+        if !consumer && !producer {
+            self.unknown.push(unknown_setting(key, &place()));
+        }
+    }
+}
+
+/// Whether a setting is the consumer's, and whether it is the producer's.
+fn whose(key: &str) -> (bool, bool) {
+    (ConsumerConfig::knows(key), ProducerConfig::knows(key))
+}
 
 impl Settings {
     /// Only what is set in code.
@@ -55,15 +94,21 @@ impl Settings {
 
     /// Kafka's own settings: the file's `[kafka]` table under `KAFKA_*` variables under what is set in code.
     /// `KAFKA_GROUP_ID` is `group.id`.
-    pub fn kafka(&self, code: &Properties) -> Properties {
+    pub(crate) fn kafka(&self, code: &Properties) -> KafkaSettings {
         let file = self.file.iter().filter_map(|(key, value)| key.strip_prefix(KAFKA_TABLE).map(|key| (key, value)));
-        let environment = self.environment.iter().filter_map(|(key, value)| {
-            let name = key.strip_prefix(KAFKA_VARIABLE)?.to_ascii_lowercase().replace('_', ".");
-            (!name.is_empty()).then_some((name, value))
-        });
-        let file: Properties = file.collect();
-        let environment: Properties = environment.collect();
-        code.over(&environment.over(&file))
+        let mut found = KafkaSettings::default();
+        file.for_each(|(key, value)| found.take(key, value, || "in the configuration file's [kafka] table".to_owned()));
+        for (variable, value) in &self.environment {
+            let Some(name) = variable.strip_prefix(KAFKA_VARIABLE) else { continue };
+            let name = name.to_ascii_lowercase().replace('_', ".");
+            if whose(&name) == (false, false) {
+                found.foreign.push(variable.clone());
+            } else {
+                found.take(&name, value, || format!("as {variable} in the environment"));
+            }
+        }
+        code.iter().for_each(|(key, value)| found.take(key, value, || "in code".to_owned()));
+        found
     }
 
     /// Replaces every `${name}` and `${name:default}`; a name that is nowhere and has no default is an error.
@@ -156,10 +201,32 @@ mod tests {
 
     #[test]
     fn kafka_settings_come_from_everywhere() {
-        let kafka = settings().kafka(&Properties::new().with("acks", "1"));
-        assert_eq!(kafka.get("group.id"), Some("env"));
-        assert_eq!(kafka.get("client.id"), Some("file"));
-        assert_eq!(kafka.get("acks"), Some("1"));
+        let kafka = settings().kafka(&Properties::new().with("acks", "1").with("bootstrap.servers", "b:9092"));
+        assert_eq!(kafka.consumer.get("group.id"), Some("env"));
+        assert_eq!(kafka.consumer.get("client.id"), Some("file"));
+        assert_eq!(kafka.producer.get("client.id"), Some("file"), "both clients have one");
+        assert_eq!((kafka.producer.get("acks"), kafka.consumer.get("acks")), (Some("1"), None));
+        assert_eq!((kafka.producer.get("group.id"), kafka.bootstrap_servers.as_deref()), (None, Some("b:9092")));
+        assert!(kafka.unknown.is_empty() && kafka.foreign.is_empty());
+    }
+
+    #[test]
+    fn what_no_client_knows_is_named_with_its_place() {
+        let mut settings = Settings::default().with_environment(
+            [("KAFKA_HOME", "x"), ("KAFKA_PORT_9092_TCP", "x"), ("KAFKA_LINGER_MS", "7")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned())),
+        );
+        settings.file.insert("kafka.max.pol.records".to_owned(), "5".to_owned());
+        let kafka = settings.kafka(&Properties::new().with("lingr.ms", 3));
+        assert_eq!(
+            kafka.unknown,
+            [
+                "'max.pol.records', set in the configuration file's [kafka] table, is no setting of a consumer or producer; did you mean 'max.poll.records'?",
+                "'lingr.ms', set in code, is no setting of a consumer or producer; did you mean 'linger.ms'?",
+            ]
+        );
+        assert_eq!(kafka.foreign, ["KAFKA_HOME", "KAFKA_PORT_9092_TCP"]);
+        assert_eq!(kafka.producer.get("linger.ms"), Some("7"));
     }
 
     #[test]
@@ -170,7 +237,7 @@ mod tests {
             .expect("written");
         let settings = Settings::default().with_file(&path).expect("read");
         assert_eq!(settings.get("audit.concurrency"), Some("2"));
-        let kafka = settings.kafka(&Properties::new());
+        let kafka = settings.kafka(&Properties::new()).consumer;
         assert_eq!((kafka.get("group.id"), kafka.get("max.poll.records")), (Some("g"), Some("7")));
         std::fs::write(&path, "[kafka").expect("written");
         let error = Settings::default().with_file(&path).expect_err("damaged").to_string();

@@ -80,13 +80,14 @@ impl KafkaAppBuilder {
         self
     }
 
-    /// Sets one of Kafka's consumer settings for all listeners, for example `auto.offset.reset`.
+    /// Sets one of Kafka's client settings: a consumer's (`auto.offset.reset`) for all listeners, a producer's (`linger.ms`) for
+    /// the app's template, one of both for both.
     pub fn property(mut self, key: impl Into<String>, value: impl ToString) -> Self {
         self.kafka.set(key, value);
         self
     }
 
-    /// Sets one of Kafka's producer settings for the app's template, for example `linger.ms`.
+    /// Sets one of Kafka's producer settings for the app's template only, over [`property`](Self::property).
     pub fn producer_property(mut self, key: impl Into<String>, value: impl ToString) -> Self {
         self.producer.set(key, value);
         self
@@ -159,8 +160,14 @@ impl KafkaAppBuilder {
         let mut problems = Vec::new();
         let settings = self.settings(&mut problems);
         let kafka = settings.kafka(&self.kafka);
-        let backend = self.backend(&kafka, &mut problems)?;
-        let template = self.template(backend.as_ref(), &mut problems);
+        problems.extend(kafka.unknown);
+        for variable in &kafka.foreign {
+            tracing::warn!(target: "kafka_listener::app", variable, "this variable of the environment names no setting of a consumer or producer; it is left alone");
+        }
+        let backend = self.backend(kafka.bootstrap_servers.as_deref(), &mut problems)?;
+        let app_wide: Vec<String> = backend.check_consumer(&kafka.consumer).iter().map(ToString::to_string).collect();
+        problems.extend_from_slice(&app_wide);
+        let template = self.template(backend.as_ref(), &self.producer.over(&kafka.producer), &mut problems);
         self.states.insert(TypeId::of::<KafkaTemplate>(), Arc::new(template.clone()));
         for name in &self.duplicate_factories {
             problems.push(format!("two container factories are named '{name}': give each a name of its own"));
@@ -171,7 +178,8 @@ impl KafkaAppBuilder {
             settings: &settings,
             factories: &self.factories,
             states: &types,
-            kafka: &kafka,
+            kafka: &kafka.consumer,
+            told: &app_wide,
             backend: backend.as_ref(),
         };
         let (ready, found) = preflight::check(&looked, listeners);
@@ -201,8 +209,8 @@ impl KafkaAppBuilder {
         }
     }
 
-    fn backend(&mut self, kafka: &Properties, problems: &mut Vec<String>) -> Result<Arc<dyn Backend>, Error> {
-        if let Some(servers) = kafka.get("bootstrap.servers") {
+    fn backend(&mut self, servers: Option<&str>, problems: &mut Vec<String>) -> Result<Arc<dyn Backend>, Error> {
+        if let Some(servers) = servers {
             problems.push(format!(
                 "bootstrap.servers = \"{servers}\" means Apache Kafka, which this version cannot reach yet; unset it to use the embedded broker"
             ));
@@ -213,8 +221,8 @@ impl KafkaAppBuilder {
         })
     }
 
-    fn template(&self, backend: &dyn Backend, problems: &mut Vec<String>) -> KafkaTemplate {
-        let producer = backend.producer(&self.producer).or_else(|error| {
+    fn template(&self, backend: &dyn Backend, settings: &Properties, problems: &mut Vec<String>) -> KafkaTemplate {
+        let producer = backend.producer(settings).or_else(|error| {
             problems.push(format!("producer settings: {error}"));
             backend.producer(&Properties::new())
         });

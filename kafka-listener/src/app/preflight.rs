@@ -23,6 +23,8 @@ pub(super) struct Preflight<'a> {
     pub states: &'a BTreeSet<TypeId>,
     /// Kafka's settings for all of the app: file, environment, code.
     pub kafka: &'a Properties,
+    /// What is wrong with those alone: told once, not for each listener.
+    pub told: &'a [String],
     pub backend: &'a dyn Backend,
 }
 
@@ -407,7 +409,9 @@ fn consumer_settings(
         properties.max_poll_interval = Duration::from_millis(limit);
     }
     for problem in preflight.backend.check_consumer(&settings) {
-        problems.add(problem);
+        if !preflight.told.contains(&problem.to_string()) {
+            problems.add(problem);
+        }
     }
     properties.consumer = settings;
 }

@@ -258,18 +258,35 @@ impl<'a> Reader<'a> {
         let unknown: Vec<String> =
             self.properties.iter().map(|(key, _)| key.to_owned()).filter(|key| !self.known.contains(&key.as_str())).collect();
         for key in unknown {
-            let family = |(name, _): &&(&str, &str)| key == *name || (name.ends_with('.') && key.starts_with(name));
-            if let Some((_, why)) = REFUSED.iter().find(family) {
+            if let Some(why) = refusal(&key) {
                 self.problem(format!("{key}: {why}"));
                 continue;
             }
-            let nearest = self.known.iter().map(|known| (distance(&key, known), *known)).min();
-            let hint =
-                nearest.filter(|(far, _)| *far <= 4).map_or_else(String::new, |(_, known)| format!("; did you mean '{known}'?"));
+            let hint = hint(&key, &self.known);
             self.problem(format!("'{key}' is no setting that this client knows{hint}"));
         }
         if self.problems.is_empty() { Ok(config) } else { Err(self.problems) }
     }
+}
+
+/// Why a setting, or its whole family, is refused by name.
+fn refusal(key: &str) -> Option<&'static str> {
+    let family = |(name, _): &&(&str, &str)| key == *name || (name.ends_with('.') && key.starts_with(name));
+    REFUSED.iter().find(family).map(|(_, why)| *why)
+}
+
+/// The known name that was probably meant.
+fn hint(key: &str, known: &[&'static str]) -> String {
+    let nearest = known.iter().map(|known| (distance(key, known), *known)).min();
+    nearest.filter(|(far, _)| *far <= 4).map_or_else(String::new, |(_, known)| format!("; did you mean '{known}'?"))
+}
+
+/// Says that a setting is neither client's, and what was probably meant. `place` says where it was set.
+pub(crate) fn unknown_setting(key: &str, place: &str) -> String {
+    let none = Properties::new();
+    let mut known = ConsumerConfig::read(&none).0.known;
+    known.extend(ProducerConfig::read(&none).0.known);
+    format!("'{key}', set {place}, is no setting of a consumer or producer{}", hint(key, &known))
 }
 
 /// How many letters differ (Levenshtein).
@@ -288,6 +305,16 @@ fn distance(a: &str, b: &str) -> usize {
 impl ConsumerConfig {
     /// Reads settings; the error lists every problem.
     pub fn parse(properties: &Properties) -> Result<Self, Vec<ClientError>> {
+        let (read, config) = Self::read(properties);
+        read.finish(config)
+    }
+
+    /// Whether a setting is a consumer's, built or refused by name.
+    pub fn knows(key: &str) -> bool {
+        Self::read(&Properties::new()).0.known.contains(&key) || refusal(key).is_some()
+    }
+
+    fn read(properties: &Properties) -> (Reader<'_>, Self) {
         let mut read = Reader::new(properties);
         let group_id = read.text("group.id").map(str::to_owned).filter(|group| !group.is_empty());
         let reset = match read.text("auto.offset.reset").map(str::trim) {
@@ -342,13 +369,23 @@ impl ConsumerConfig {
             let (beat, session) = (config.heartbeat_interval.as_millis(), config.session_timeout.as_millis());
             read.problem(format!("heartbeat.interval.ms ({beat}) must be below session.timeout.ms ({session})"));
         }
-        read.finish(config)
+        (read, config)
     }
 }
 
 impl ProducerConfig {
     /// Reads settings; the error lists every problem.
     pub fn parse(properties: &Properties) -> Result<Self, Vec<ClientError>> {
+        let (read, config) = Self::read(properties);
+        read.finish(config)
+    }
+
+    /// Whether a setting is a producer's, built or refused by name.
+    pub fn knows(key: &str) -> bool {
+        Self::read(&Properties::new()).0.known.contains(&key) || refusal(key).is_some()
+    }
+
+    fn read(properties: &Properties) -> (Reader<'_>, Self) {
         let mut read = Reader::new(properties);
         let acks = match read.text("acks").map(str::trim) {
             None | Some("all" | "-1") => Acks::All,
@@ -398,7 +435,7 @@ impl ProducerConfig {
         if config.delivery_timeout < config.linger {
             read.problem("delivery.timeout.ms must not be below linger.ms".to_owned());
         }
-        read.finish(config)
+        (read, config)
     }
 }
 
