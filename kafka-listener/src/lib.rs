@@ -23,9 +23,6 @@ pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-#[cfg(all(test, feature = "testing"))]
-mod smoke;
-
 pub use app::{Error, ErrorKind};
 
 pub use client::BoxFuture;

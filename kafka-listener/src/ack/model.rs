@@ -436,30 +436,3 @@ fn the_engine_does_what_the_model_says() {
     }
     assert!(requests > 50_000, "the cases commit now and then: {requests}");
 }
-
-/// What the bookkeeping of one record costs when all goes in order: `cargo test --release -- --ignored --nocapture costs`.
-#[test]
-#[ignore = "a measurement"]
-fn costs_of_a_record_in_order() {
-    const RECORDS: i64 = 20_000_000;
-    for (mode, partitions) in [(AckMode::Batch, 1), (AckMode::Count, 1), (AckMode::Record, 1), (AckMode::Record, 100)] {
-        let properties =
-            AckProperties { mode, ack_count: 500, ack_time_ms: 5000, async_acks: false, auto_commit: false, max_unacked: 1000 };
-        let mut engine = AckEngine::new(properties, 0);
-        (0..partitions).for_each(|slot| engine.assign(Slot(slot), 0));
-        let mut commits = Vec::with_capacity(8);
-        let slot = Slot(partitions - 1);
-        let start = std::time::Instant::now();
-        for offset in 0..RECORDS {
-            engine.delivered(slot, offset);
-            engine.done(slot, offset);
-            if engine.after_record(0) == Decision::Commit {
-                commits.clear();
-                engine.take_commits(&mut commits);
-                commits.iter().for_each(|(slot, offset)| engine.commit_succeeded(*slot, *offset));
-            }
-        }
-        let nanos = start.elapsed().as_nanos() as f64 / RECORDS as f64;
-        println!("{mode} over {partitions} partitions: {nanos:.1} ns a record");
-    }
-}
