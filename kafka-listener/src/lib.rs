@@ -1,4 +1,4 @@
-//! Annotated Kafka listeners: Spring Kafka's programming model for Rust.
+#![doc = include_str!("docs/tutorial.md")]
 
 // Generated code says `::kafka_listener`, in this crate's own tests and examples too.
 extern crate self as kafka_listener;

@@ -1,7 +1,7 @@
-//! When a group's offsets are committed: the seven ack modes, and which offset is safe.
-//!
-//! Cold code: it sees counts, offsets and `now`, never a record or a client. A worker tells the `AckEngine` what happened and
-//! asks it at each decision point whether to commit.
+#![doc = include_str!("../docs/ack_modes.md")]
+
+// Cold code: it sees counts, offsets and `now`, never a record or a client. A worker tells the `AckEngine` what happened and
+// asks it at each decision point whether to commit.
 
 mod engine;
 mod mode;

@@ -1,4 +1,4 @@
-//! Containers: the consumers of one listener, and all that happens between a poll and a commit.
+#![doc = include_str!("../docs/lifecycle.md")]
 
 mod commit;
 mod concurrent;

@@ -1,4 +1,4 @@
-//! What listeners fail with, and what is done about it.
+#![doc = include_str!("../docs/error_handling.md")]
 
 mod attempts;
 mod back_off;
