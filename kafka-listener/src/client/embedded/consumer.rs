@@ -124,6 +124,8 @@ impl EmbeddedConsumer {
         let (position, committed) = match stored {
             Some(stored) if (handle.log_start()..=handle.end_offset()).contains(&stored.offset) => (stored.offset, true),
             Some(stored) => {
+                let (start, end, committed) = (handle.log_start(), handle.end_offset(), stored.offset);
+                tracing::warn!(target: "kafka_listener::client", %partition, group = ?self.config.group_id, committed, start, end, "the committed offset is outside the log: records were deleted or lost; auto.offset.reset decides where to go on");
                 let why = format!("the committed offset {} is outside the log", stored.offset);
                 (self.reset(partition, &why, ClientErrorKind::OffsetOutOfRange)?, false)
             }
