@@ -54,7 +54,7 @@ struct File {
 impl File {
     fn is_test(&self) -> bool {
         let name = self.path.rsplit('/').next().unwrap_or(&self.path);
-        let test_names = ["tests.rs", "model.rs", "smoke.rs", "contract.rs"];
+        let test_names = ["tests.rs", "model.rs", "contract.rs"];
         !self.path.contains("/src/") || self.path.contains("/tests/") || test_names.contains(&name) || name.ends_with("_tests.rs")
     }
 
@@ -263,4 +263,19 @@ fn nothing_names_a_place_of_one_machine() {
         }
     }
     none("absolute places", &wrong);
+}
+
+#[test]
+fn a_page_names_only_files_that_exist() {
+    let mut wrong = Vec::new();
+    for page in files(&[".md"]).iter().filter(|file| file.path.starts_with("docs/") || file.path == "README.md") {
+        for named in page.text.split('`').skip(1).step_by(2).filter(|text| text.ends_with(".rs") && !text.contains([' ', '*'])) {
+            let there =
+                [String::new(), "kafka-listener/src/".to_owned()].iter().any(|below| root().join(below).join(named).exists());
+            if !there {
+                wrong.push(format!("{}: {named}", page.path));
+            }
+        }
+    }
+    none("pages name files that are not there", &wrong);
 }
