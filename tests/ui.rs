@@ -20,12 +20,26 @@ fn errors(directory: &str) -> Vec<(String, usize)> {
     counts
 }
 
+/// The compiler whose words the expected texts are.
+const PINNED: &str = "rustc 1.95.";
+
+fn compiler() -> String {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let said = std::process::Command::new(rustc).arg("--version").output().expect("the compiler that built this runs");
+    String::from_utf8_lossy(&said.stdout).into_owned()
+}
+
 #[test]
 fn wrong_listeners_are_told_once() {
     let cases = trybuild::TestCases::new();
-    cases.compile_fail("ui/fail/*.rs");
-    cases.compile_fail("ui/many/*.rs");
     cases.pass("ui/pass/*.rs");
+    let compiler = compiler();
+    if compiler.starts_with(PINNED) {
+        cases.compile_fail("ui/fail/*.rs");
+        cases.compile_fail("ui/many/*.rs");
+    } else {
+        eprintln!("left out: the texts are those of {PINNED}x, this is {compiler}; only what must compile is checked");
+    }
 }
 
 #[test]
