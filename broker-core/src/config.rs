@@ -9,6 +9,8 @@ pub struct BrokerConfig {
     pub log_segment_bytes: u64,
     /// `log.index.interval.bytes`: bytes between two index entries; 4096.
     pub log_index_interval_bytes: u64,
+    /// `log.open.files.max`: log files kept open at a time; 500. A broker may have any number of them; Kafka keeps all open.
+    pub log_open_files_max: usize,
     /// `message.max.bytes`: the largest batch; 1,048,588. A topic's `max.message.bytes` wins.
     pub message_max_bytes: usize,
     /// `log.message.timestamp.after.max.ms`: how far a record's timestamp may lie in the future; one hour.
@@ -37,6 +39,7 @@ impl Default for BrokerConfig {
             auto_create_topics_enable: true,
             log_segment_bytes: 1 << 30,
             log_index_interval_bytes: 4096,
+            log_open_files_max: crate::storage::FileDisk::OPEN_FILES_MAX,
             message_max_bytes: 1_048_588,
             log_message_timestamp_after_max_ms: 3_600_000,
             offsets_topic_num_partitions: 50,
@@ -68,6 +71,7 @@ impl BrokerConfig {
             (1..=i32::MAX as u64).contains(&self.offsets_topic_segment_bytes),
             format!("offsets.topic.segment.bytes is {}: 1 to 2147483647", self.offsets_topic_segment_bytes),
         );
+        check(self.log_open_files_max >= 1, format!("log.open.files.max is {}: at least 1", self.log_open_files_max));
         check(
             (61..=i32::MAX as usize).contains(&self.message_max_bytes),
             format!("message.max.bytes is {}: 61 to 2147483647", self.message_max_bytes),

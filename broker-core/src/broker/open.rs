@@ -83,7 +83,7 @@ impl BrokerBuilder {
         let durable = self.dir.is_some() || self.disk.is_some();
         let disk: Arc<dyn Disk> = match (self.disk, self.dir) {
             (Some(disk), _) => disk,
-            (None, Some(dir)) => Arc::new(FileDisk::open(dir).map_err(storage)?),
+            (None, Some(dir)) => Arc::new(FileDisk::open_with(dir, self.config.log_open_files_max).map_err(storage)?),
             (None, None) => Arc::new(MemoryDisk::new()),
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::default()));

@@ -34,6 +34,17 @@ fn check(disk: &dyn Disk) {
     assert_eq!(disk.folders().expect("listed"), ["a-0"]);
     disk.sync_folder("a-0").expect("synced");
     disk.sync_folder("nowhere").expect("fine if it is not there");
+    assert_eq!((disk.size("a-0", "z.log").expect("seen"), disk.size("a-0", "x.log").expect("seen")), (Some(0), None));
+    let top = disk.open(super::TOP, "top").expect("opened");
+    top.append(Bytes::from_static(b"a")).expect("appended");
+    disk.rename(super::TOP, "top", "peak").expect("renamed");
+    disk.sync_folder(super::TOP).expect("synced");
+    assert_eq!(
+        (disk.files(super::TOP).expect("listed"), disk.size(super::TOP, "peak").expect("seen")),
+        (vec!["peak".to_owned()], Some(1))
+    );
+    assert_eq!(disk.folders().expect("listed"), ["a-0"], "the top is no folder of its own");
+    disk.remove(super::TOP, "peak").expect("removed");
     disk.remove_folder("a-0").expect("removed");
     assert!(disk.files("a-0").expect("listed").is_empty());
 }
@@ -47,6 +58,103 @@ fn memory() {
 fn files() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     check(&FileDisk::open(dir.path()).expect("opened"));
+}
+
+/// A reader goes on with what it holds, although the file is renamed, another one takes its name, and both go.
+fn check_that_what_is_held_stays(disk: &dyn Disk) {
+    let held = disk.open("a-0", "x.log").expect("opened");
+    held.append(Bytes::from_static(b"old")).expect("appended");
+    held.keep().expect("kept");
+    disk.rename("a-0", "x.log", "x.log.deleted").expect("renamed");
+    disk.open("a-0", "x.log").expect("opened").append(Bytes::from_static(b"new")).expect("appended");
+    for number in 0..5 {
+        disk.open("a-0", &format!("{number}")).expect("opened").append(Bytes::from_static(b"x")).expect("appended");
+    }
+    disk.remove("a-0", "x.log.deleted").expect("removed");
+    assert_eq!(&held.read(0, 3).expect("read")[..], b"old");
+    assert_eq!(&disk.open("a-0", "x.log").expect("opened").read(0, 3).expect("read")[..], b"new");
+}
+
+#[test]
+fn what_is_held_stays() {
+    check_that_what_is_held_stays(&MemoryDisk::new());
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    check_that_what_is_held_stays(&FileDisk::open_with(dir.path(), 2).expect("opened"));
+}
+
+/// How many files below `dir` this process has open.
+fn open_files(dir: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir("/proc/self/fd").expect("listed").flatten();
+    entries.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to.starts_with(dir))).count()
+}
+
+#[test]
+fn more_files_are_used_than_are_open() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let disk = FileDisk::open_with(dir.path(), 8).expect("opened");
+    let files: Vec<_> = (0..100).map(|number| disk.open(&format!("t-{number}"), "x").expect("opened")).collect();
+    for round in 0..3u8 {
+        for (number, file) in files.iter().enumerate() {
+            file.append(Bytes::from(vec![number as u8, round])).expect("appended");
+            // The lock file is the ninth.
+            assert!(open_files(dir.path()) <= 9, "{} open", open_files(dir.path()));
+        }
+    }
+    for (number, file) in files.iter().enumerate() {
+        let number = number as u8;
+        assert_eq!(&file.read(0, 100).expect("read")[..], [number, 0, number, 1, number, 2]);
+        file.sync().expect("synced");
+    }
+    drop(files);
+    assert_eq!(open_files(dir.path()), 1, "only the lock file");
+}
+
+#[test]
+fn files_are_shared_by_threads_although_few_are_open() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let disk = FileDisk::open_with(dir.path(), 2).expect("opened");
+    let files: Vec<_> = (0..6).map(|number| disk.open("t-0", &format!("{number}")).expect("opened")).collect();
+    std::thread::scope(|scope| {
+        for own in &files {
+            let files = &files;
+            scope.spawn(move || {
+                for round in 0..300u64 {
+                    own.append(Bytes::copy_from_slice(&round.to_be_bytes())).expect("appended");
+                    for file in files {
+                        let last = file.size().saturating_sub(8);
+                        let piece = file.read(last, 8).expect("read");
+                        assert!(piece.is_empty() || piece[..] == (last / 8).to_be_bytes(), "{piece:?} at {last}");
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Refused, with this text, and nothing in the folder changed.
+fn check_refused(path: &std::path::Path, text: &str) {
+    let listed = || std::fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
+    let before = listed().ok();
+    let error = FileDisk::open(path).expect_err("refused").to_string();
+    assert!(error.contains(text) && error.contains(&path.display().to_string()), "{error}");
+    assert_eq!(listed().ok(), before);
+}
+
+#[test]
+fn a_read_only_folder_and_one_of_somebody_else_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o555)).expect("set");
+    check_refused(dir.path(), "is read-only");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
+    let own = rustix::process::geteuid();
+    if own.is_root() {
+        std::os::unix::fs::chown(dir.path(), Some(12345), None).expect("given away");
+        check_refused(dir.path(), "belongs to user 12345, this process runs as user 0");
+    } else {
+        // Nobody can give a folder away, but the top one is somebody else's.
+        check_refused(std::path::Path::new("/"), &format!("belongs to user 0, this process runs as user {}", own.as_raw()));
+    }
 }
 
 #[test]

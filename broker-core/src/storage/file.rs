@@ -1,51 +1,33 @@
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
-
-use super::{Disk, DiskFile};
-
-/// The lock file's name; it holds the owner's process id.
-const LOCK: &str = ".lock";
+use super::open_file::{OpenFile, OpenFiles};
+use super::{Disk, DiskFile, folder};
 
 /// A folder of the file system, locked against a second process.
 #[derive(Debug)]
 pub struct FileDisk {
     root: PathBuf,
+    open: Arc<OpenFiles>,
     _lock: File,
 }
 
 impl FileDisk {
+    /// Files kept open at a time, unless another number is given.
+    pub const OPEN_FILES_MAX: usize = 500;
+
     /// Makes the folder if it is not there, and locks it. The error of a locked one names the process that holds it.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
+        Self::open_with(root, Self::OPEN_FILES_MAX)
+    }
+
+    /// The same, with at most so many files kept open: more are used all the same, each opened again when it is needed.
+    pub fn open_with(root: impl AsRef<Path>, open_files_max: usize) -> io::Result<Self> {
         let root = root.as_ref().to_path_buf();
-        if root.exists() && !root.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is a file, not a folder", root.display())));
-        }
-        fs::create_dir_all(&root).map_err(|error| named("make folder", &root, &error))?;
-        let path = root.join(LOCK);
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| named("open lock file", &path, &error))?;
-        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut holder = String::new();
-            let _ = lock.read_to_string(&mut holder);
-            let holder =
-                if holder.trim().is_empty() { "another process".to_owned() } else { format!("process {}", holder.trim()) };
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{} is in use by {holder}", root.display())));
-        }
-        lock.set_len(0)?;
-        lock.seek(SeekFrom::Start(0))?;
-        writeln!(lock, "{}", std::process::id())?;
-        Ok(Self { root, _lock: lock })
+        let lock = folder::lock(&root)?;
+        Ok(Self { root, open: Arc::new(OpenFiles::new(open_files_max)), _lock: lock })
     }
 
     fn path(&self, folder: &str, file: &str) -> PathBuf {
@@ -53,7 +35,7 @@ impl FileDisk {
     }
 }
 
-fn named(what: &str, path: &Path, error: &io::Error) -> io::Error {
+pub(super) fn named(what: &str, path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {what} {}: {error}", path.display()))
 }
 
@@ -90,22 +72,34 @@ impl Disk for FileDisk {
     }
 
     fn files(&self, folder: &str) -> io::Result<Vec<String>> {
-        names(&self.root.join(folder), false)
+        let mut names = names(&self.root.join(folder), false)?;
+        if folder == super::TOP {
+            names.retain(|name| name != folder::LOCK);
+        }
+        Ok(names)
+    }
+
+    fn size(&self, folder: &str, file: &str) -> io::Result<Option<u64>> {
+        let path = self.path(folder, file);
+        match fs::metadata(&path) {
+            Ok(found) => Ok(Some(found.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(named("look at", &path, &error)),
+        }
     }
 
     fn open(&self, folder: &str, file: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path(folder, file);
-        let open = || OpenOptions::new().read(true).append(true).create(true).open(&path);
-        let opened = match open() {
+        if let Some(size) = self.size(folder, file)? {
+            return Ok(OpenFile::there(path, size, self.open.clone()));
+        }
+        match OpenFile::make(&path, &self.open) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(self.root.join(folder)).map_err(|error| named("make folder", &path, &error))?;
-                open()
+                OpenFile::make(&path, &self.open).map_err(|error| named("make", &path, &error)).map(|file| file as _)
             }
-            other => other,
-        };
-        let file = opened.map_err(|error| named("open", &path, &error))?;
-        let size = file.metadata()?.len();
-        Ok(Arc::new(OpenFile { file, path, size: AtomicU64::new(size) }))
+            made => made.map_err(|error| named("make", &path, &error)).map(|file| file as _),
+        }
     }
 
     fn remove(&self, folder: &str, file: &str) -> io::Result<()> {
@@ -136,51 +130,5 @@ impl Disk for FileDisk {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(named("remove", &path, &error)),
             _ => Ok(()),
         }
-    }
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    file: File,
-    path: PathBuf,
-    /// What was appended whole: a write that failed half-way counts for nothing.
-    size: AtomicU64,
-}
-
-impl DiskFile for OpenFile {
-    fn append(&self, bytes: Bytes) -> io::Result<()> {
-        (&self.file).write_all(&bytes).map_err(|error| named("append to", &self.path, &error))?;
-        self.size.fetch_add(bytes.len() as u64, Ordering::Release);
-        Ok(())
-    }
-
-    fn read(&self, position: u64, length: usize) -> io::Result<Bytes> {
-        let length = length.min(self.size().saturating_sub(position) as usize);
-        let mut bytes = BytesMut::zeroed(length);
-        let mut filled = 0;
-        while filled < length {
-            match self.file.read_at(&mut bytes[filled..], position + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(named("read", &self.path, &error)),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes.freeze())
-    }
-
-    fn size(&self) -> u64 {
-        self.size.load(Ordering::Acquire)
-    }
-
-    fn truncate(&self, size: u64) -> io::Result<()> {
-        self.file.set_len(size).map_err(|error| named("truncate", &self.path, &error))?;
-        self.size.store(size, Ordering::Release);
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_data().map_err(|error| named("sync", &self.path, &error))
     }
 }

@@ -126,11 +126,16 @@ impl Disk for MemoryDisk {
     }
 
     fn folders(&self) -> io::Result<Vec<String>> {
-        Ok(self.state().keys().cloned().collect())
+        Ok(self.state().keys().filter(|name| *name != super::TOP).cloned().collect())
     }
 
     fn files(&self, folder: &str) -> io::Result<Vec<String>> {
         Ok(self.state().get(folder).map(|files| files.keys().cloned().collect()).unwrap_or_default())
+    }
+
+    fn size(&self, folder: &str, file: &str) -> io::Result<Option<u64>> {
+        let content = self.state().get(folder).and_then(|files| files.get(file)).map(|entry| entry.content.clone());
+        Ok(content.map(|content| content.lock().unwrap_or_else(PoisonError::into_inner).size))
     }
 
     fn open(&self, folder: &str, file: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -212,6 +217,10 @@ impl DiskFile for MemoryFile {
         self.disk.operate()?;
         let mut content = self.content();
         content.synced = content.size;
+        Ok(())
+    }
+
+    fn keep(&self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! The seam to the disk: files, not logs, so that crash recovery is the same code in memory and on disk.
 
 mod file;
+mod folder;
 mod memory;
+mod open_file;
 
 #[cfg(test)]
 mod contract;
@@ -15,7 +17,10 @@ use bytes::Bytes;
 pub use file::FileDisk;
 pub use memory::MemoryDisk;
 
-/// A folder of folders of files. Names are `folder/file` with plain names.
+/// The name of the folder that holds the others: its files belong to no partition.
+pub const TOP: &str = "";
+
+/// A folder of folders of files. Names are `folder/file` with plain names; [`TOP`] for files beside the folders.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// In words, for messages.
     fn describe(&self) -> String;
@@ -23,6 +28,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn folders(&self) -> io::Result<Vec<String>>;
     /// The files of a folder, by name; none if it is not there.
     fn files(&self, folder: &str) -> io::Result<Vec<String>>;
+    /// A file's size; `None` if it is not there.
+    fn size(&self, folder: &str, file: &str) -> io::Result<Option<u64>>;
     /// Opens a file for appending and reading; makes it and its folder if they are not there.
     fn open(&self, folder: &str, file: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Removes a file; fine if it is not there.
@@ -49,4 +56,6 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn truncate(&self, size: u64) -> io::Result<()>;
     /// Makes what was appended durable.
     fn sync(&self) -> io::Result<()>;
+    /// To be called before it is renamed or removed: who holds it reads it nevertheless.
+    fn keep(&self) -> io::Result<()>;
 }

@@ -1,0 +1,162 @@
+//! Files that are opened when they are used, and closed again when too many are open: a broker has more files than a process
+//! may have open.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::{Bytes, BytesMut};
+
+use super::DiskFile;
+use super::file::named;
+
+/// Which files are open, in the order in which they are asked whether they are still used. The file's own slot is never locked
+/// under this lock but by trying, nor this lock under a slot's: the two cannot wait for each other.
+#[derive(Debug)]
+pub(super) struct OpenFiles {
+    max: usize,
+    queue: Mutex<VecDeque<Weak<OpenFile>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    path: PathBuf,
+    slot: Mutex<Option<Arc<File>>>,
+    /// Since it was last asked.
+    used: AtomicBool,
+    /// Its path leads elsewhere from now on: it is not closed, since it could not be opened again.
+    kept: AtomicBool,
+    /// What was appended whole: a write that failed half-way counts for nothing.
+    size: AtomicU64,
+    all: Arc<OpenFiles>,
+    this: Weak<OpenFile>,
+}
+
+impl OpenFiles {
+    pub fn new(max: usize) -> Self {
+        Self { max: max.max(1), queue: Mutex::default() }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Weak<OpenFile>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file was opened: those that nobody used since they were last asked are closed, if there are too many.
+    fn add(&self, file: Weak<OpenFile>) {
+        let mut queue = self.queue();
+        queue.push_back(file);
+        // Twice round asks everybody twice: the second time nobody counts as used. One that is being opened is passed over.
+        let mut asked = 2 * queue.len();
+        while queue.len() > self.max && asked > 0 {
+            asked -= 1;
+            let Some(oldest) = queue.pop_front() else { return };
+            let Some(open) = oldest.upgrade() else { continue };
+            if open.used.swap(false, Ordering::Relaxed) || !open.close() {
+                queue.push_back(oldest);
+            }
+        }
+    }
+}
+
+impl OpenFile {
+    /// A file that is there, not opened yet.
+    pub fn there(path: PathBuf, size: u64, all: Arc<OpenFiles>) -> Arc<Self> {
+        Self::new(path, size, None, all)
+    }
+
+    /// Makes a file.
+    pub fn make(path: &Path, all: &Arc<OpenFiles>) -> io::Result<Arc<Self>> {
+        let file = OpenOptions::new().read(true).append(true).create_new(true).open(path)?;
+        let made = Self::new(path.to_path_buf(), 0, Some(Arc::new(file)), all.clone());
+        all.add(made.this.clone());
+        Ok(made)
+    }
+
+    fn new(path: PathBuf, size: u64, file: Option<Arc<File>>, all: Arc<OpenFiles>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            path,
+            slot: Mutex::new(file),
+            used: AtomicBool::new(true),
+            kept: AtomicBool::new(false),
+            size: AtomicU64::new(size),
+            all,
+            this: this.clone(),
+        })
+    }
+
+    fn file(&self) -> io::Result<Arc<File>> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        if let Some(file) = slot.as_ref() {
+            return Ok(file.clone());
+        }
+        let opened = OpenOptions::new().read(true).append(true).open(&self.path);
+        let file = Arc::new(opened.map_err(|error| named("open", &self.path, &error))?);
+        *slot = Some(file.clone());
+        drop(slot);
+        self.all.add(self.this.clone());
+        Ok(file)
+    }
+
+    /// False if it is being opened.
+    fn close(&self) -> bool {
+        let Ok(mut slot) = self.slot.try_lock() else { return false };
+        if !self.kept.load(Ordering::Acquire) {
+            *slot = None;
+        }
+        true
+    }
+}
+
+impl DiskFile for OpenFile {
+    fn append(&self, bytes: Bytes) -> io::Result<()> {
+        self.file()?.as_ref().write_all(&bytes).map_err(|error| named("append to", &self.path, &error))?;
+        self.size.fetch_add(bytes.len() as u64, Ordering::Release);
+        Ok(())
+    }
+
+    fn read(&self, position: u64, length: usize) -> io::Result<Bytes> {
+        let length = length.min(self.size().saturating_sub(position) as usize);
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let file = self.file()?;
+        let mut bytes = BytesMut::zeroed(length);
+        let mut filled = 0;
+        while filled < length {
+            match file.read_at(&mut bytes[filled..], position + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(named("read", &self.path, &error)),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes.freeze())
+    }
+
+    fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.file()?.set_len(size).map_err(|error| named("truncate", &self.path, &error))?;
+        self.size.store(size, Ordering::Release);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file()?.sync_data().map_err(|error| named("sync", &self.path, &error))
+    }
+
+    fn keep(&self) -> io::Result<()> {
+        self.kept.store(true, Ordering::Release);
+        self.file().map(drop)
+    }
+}
