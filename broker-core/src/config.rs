@@ -13,6 +13,9 @@ pub struct BrokerConfig {
     pub log_open_files_max: usize,
     /// `message.max.bytes`: the largest batch; 1,048,588. A topic's `max.message.bytes` wins.
     pub message_max_bytes: usize,
+    /// `message.decompressed.bytes.max`: how many bytes the records of one compressed batch may take; 128 MiB. This broker's
+    /// own: in Kafka nothing but memory bounds them.
+    pub message_decompressed_bytes_max: usize,
     /// `log.message.timestamp.after.max.ms`: how far a record's timestamp may lie in the future; one hour.
     pub log_message_timestamp_after_max_ms: i64,
     /// `offsets.topic.num.partitions`: partitions of `__consumer_offsets`; 50. Fixed once groups are stored.
@@ -41,6 +44,7 @@ impl Default for BrokerConfig {
             log_index_interval_bytes: 4096,
             log_open_files_max: crate::storage::FileDisk::OPEN_FILES_MAX,
             message_max_bytes: 1_048_588,
+            message_decompressed_bytes_max: 128 << 20,
             log_message_timestamp_after_max_ms: 3_600_000,
             offsets_topic_num_partitions: 50,
             offsets_topic_segment_bytes: 100 << 20,
@@ -75,6 +79,10 @@ impl BrokerConfig {
         check(
             (61..=i32::MAX as usize).contains(&self.message_max_bytes),
             format!("message.max.bytes is {}: 61 to 2147483647", self.message_max_bytes),
+        );
+        check(
+            (1..=i32::MAX as usize).contains(&self.message_decompressed_bytes_max),
+            format!("message.decompressed.bytes.max is {}: 1 to 2147483647", self.message_decompressed_bytes_max),
         );
         check(
             self.offsets_topic_num_partitions >= 1,

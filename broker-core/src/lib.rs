@@ -2,7 +2,7 @@
 //!
 //! [`Broker::open`] keeps its data in a folder laid out as Kafka's; [`Broker::in_memory`] leaves nothing behind; the same code
 //! runs both. What `produce` has acknowledged is there after the process was killed; against a power cut it is as safe as the
-//! page cache. What it does not do yet: replication, transactions, compression, retention, compaction, a port to connect to.
+//! page cache. What it does not do yet: replication, transactions, retention, compaction, a port to connect to.
 
 pub mod assignor;
 mod broker;

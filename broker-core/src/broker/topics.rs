@@ -131,6 +131,7 @@ impl TopicConfig {
                 index_interval_bytes: broker.log_index_interval_bytes,
             },
             max_message_bytes: self.number("max.message.bytes").map_or(broker.message_max_bytes, |bytes| bytes as usize),
+            decompressed_bytes_max: broker.message_decompressed_bytes_max,
             log_append_time: self.0.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime"),
             timestamp_after_max_ms: broker.log_message_timestamp_after_max_ms,
         }

@@ -141,6 +141,8 @@ impl Segment {
         while position < self.file.size() {
             let batch = batch_at(self.file.as_ref(), position)?.map_err(io::Error::other)?;
             if batch.max_timestamp() >= timestamp && !batch.is_control() {
+                // It was taken, so its size was within the bounds of then.
+                let batch = batch.decompressed(usize::MAX).map_err(io::Error::other)?;
                 for record in batch.records() {
                     let record = record.map_err(io::Error::other)?;
                     if record.timestamp >= timestamp {

@@ -5,9 +5,9 @@ use bytes::BytesMut;
 use super::PartitionConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
-use crate::record::batch::peek_size;
+use crate::record::batch::{decompress, peek_size};
 use crate::record::builder::set_crc;
-use crate::record::{CODEC_BITS, CONTROL_BIT, LOG_APPEND_TIME_BIT, Records, TRANSACTIONAL_BIT, at, header};
+use crate::record::{CODEC_BITS, CONTROL_BIT, CodecError, LOG_APPEND_TIME_BIT, Records, TRANSACTIONAL_BIT, at, header};
 
 /// What the check found out.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,10 @@ pub(super) fn check(batch: &[u8], config: &PartitionConfig, now: i64) -> Result<
         return refuse(ErrorCode::CorruptMessage, format!("the batch's checksum is {found:08x}, its bytes give {computed:08x}"));
     }
     check_attributes(batch)?;
-    let Checked { count, max_timestamp } = check_records(batch)?;
+    let Checked { count, max_timestamp } = match header::i16(batch, at::ATTRIBUTES) & CODEC_BITS {
+        0 => check_records(batch)?,
+        _ => check_records(&decompress(batch, config.decompressed_bytes_max).map_err(refuse_codec)?)?,
+    };
     if !config.log_append_time && max_timestamp.saturating_sub(now) > config.timestamp_after_max_ms {
         let limit = config.timestamp_after_max_ms;
         let text = format!("timestamp {max_timestamp} is more than message.timestamp.after.max.ms ({limit}) after now ({now})");
@@ -65,15 +68,18 @@ pub(super) fn check(batch: &[u8], config: &PartitionConfig, now: i64) -> Result<
     Ok(Checked { count, max_timestamp })
 }
 
+/// A client whose batch is too large sends it again in parts.
+fn refuse_codec(error: CodecError) -> Refusal {
+    let code = match error {
+        CodecError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        CodecError::Damaged(_) => ErrorCode::InvalidRecord,
+        _ => ErrorCode::UnsupportedCompressionType,
+    };
+    Refusal(code, error.to_string())
+}
+
 fn check_attributes(batch: &[u8]) -> Result<(), Refusal> {
     let attributes = header::i16(batch, at::ATTRIBUTES);
-    if attributes & CODEC_BITS != 0 {
-        let codec = attributes & CODEC_BITS;
-        return refuse(
-            ErrorCode::UnsupportedCompressionType,
-            format!("compression codec {codec} is not built; send uncompressed"),
-        );
-    }
     if attributes & CONTROL_BIT != 0 {
         return refuse(ErrorCode::InvalidRecord, "clients may not write control batches");
     }

@@ -4,6 +4,8 @@ mod append;
 mod signal;
 
 #[cfg(test)]
+mod compression_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
@@ -45,6 +47,7 @@ pub struct Fetched {
 pub(crate) struct PartitionConfig {
     pub log: LogConfig,
     pub max_message_bytes: usize,
+    pub decompressed_bytes_max: usize,
     pub log_append_time: bool,
     pub timestamp_after_max_ms: i64,
 }
@@ -97,6 +100,11 @@ impl PartitionHandle {
     pub fn max_batch_bytes(&self) -> usize {
         let segment = usize::try_from(self.0.config.log.segment_bytes).unwrap_or(usize::MAX);
         self.0.config.max_message_bytes.min(segment)
+    }
+
+    /// How many bytes the records of one compressed batch may take: `message.decompressed.bytes.max`.
+    pub fn decompressed_bytes_max(&self) -> usize {
+        self.0.config.decompressed_bytes_max
     }
 
     /// Whether its topic was deleted: the handle is of no more use.

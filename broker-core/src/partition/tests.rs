@@ -27,24 +27,25 @@ impl Clock for Set {
     }
 }
 
-const NOW: i64 = 1_700_000_000_000;
+pub(super) const NOW: i64 = 1_700_000_000_000;
 const HOUR: i64 = 3_600_000;
 
-fn config() -> PartitionConfig {
+pub(super) fn config() -> PartitionConfig {
     PartitionConfig {
         log: LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 4096 },
         max_message_bytes: 1000,
+        decompressed_bytes_max: 100_000,
         log_append_time: false,
         timestamp_after_max_ms: HOUR,
     }
 }
 
-fn open(disk: &Arc<dyn Disk>, config: PartitionConfig) -> PartitionHandle {
+pub(super) fn open(disk: &Arc<dyn Disk>, config: PartitionConfig) -> PartitionHandle {
     let clock = Arc::new(Set(AtomicI64::new(NOW)));
     PartitionHandle::open(disk.clone(), TopicPartition::new("t", 0), config, clock).expect("opened")
 }
 
-fn memory() -> Arc<dyn Disk> {
+pub(super) fn memory() -> Arc<dyn Disk> {
     Arc::new(MemoryDisk::new())
 }
 
@@ -69,12 +70,12 @@ fn sized(size: usize) -> BytesMut {
     built
 }
 
-fn put(batch: &mut BytesMut, from: usize, bytes: &[u8]) {
+pub(super) fn put(batch: &mut BytesMut, from: usize, bytes: &[u8]) {
     batch[from..from + bytes.len()].copy_from_slice(bytes);
     set_crc(batch);
 }
 
-fn all(partition: &PartitionHandle) -> Vec<Batch> {
+pub(super) fn all(partition: &PartitionHandle) -> Vec<Batch> {
     let fetched = partition.fetch(partition.log_start(), usize::MAX).expect("fetched");
     fetched.batches.iter().flat_map(batches).map(|batch| batch.expect("sound")).collect()
 }
@@ -91,7 +92,7 @@ const REFUSALS: &[Refusal] = &[
     ("flipped checksum", |b| b[17] ^= 1, ErrorCode::CorruptMessage, "checksum"),
     ("flipped body", |b| *b.last_mut().expect("bytes") ^= 1, ErrorCode::CorruptMessage, "checksum"),
     ("two batches", |b| b.extend_from_slice(&b.clone()), ErrorCode::InvalidRecord, "more than one"),
-    ("codec", |b| put(b, 21, &[0, 2]), ErrorCode::UnsupportedCompressionType, "codec 2"),
+    ("codec", |b| put(b, 21, &[0, 5]), ErrorCode::UnsupportedCompressionType, "codec 5"),
     ("append time", |b| put(b, 21, &[0, 8]), ErrorCode::InvalidTimestamp, "LogAppendTime"),
     ("transactional", |b| put(b, 21, &[0, 16]), ErrorCode::InvalidRecord, "producer"),
     ("control", |b| put(b, 21, &[0, 32]), ErrorCode::InvalidRecord, "control"),

@@ -1,7 +1,11 @@
 use bytes::Bytes;
 
+use super::compression::{Codec, CodecError};
 use super::iter::Records;
 use super::{CODEC_BITS, CONTROL_BIT, HEADER_BYTES, LENGTH_END, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT, at, header};
+
+/// What a batch's length can count.
+const DECOMPRESSED_BYTES_MAX: usize = i32::MAX as usize - HEADER_BYTES;
 
 /// One v2 batch: a view of its bytes. Reading it copies and allocates nothing.
 #[derive(Debug, Clone)]
@@ -37,9 +41,12 @@ pub enum BatchError {
     /// A record's bytes are damaged, or their number is not the header's.
     #[error("record {0} of the batch is damaged")]
     Record(i32),
-    /// The records are one compressed block, which is not read here.
-    #[error("it is compressed with codec {0}, which is not built")]
+    /// The records are one compressed block: [`Batch::decompressed`] reads it.
+    #[error("its records are compressed (codec {0}) and must be decompressed first")]
     Compressed(i16),
+    /// The compressed block cannot be read.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     /// A log's batches follow one another without a gap, and this one does not.
     #[error("its first offset is {found}, the log goes on at {expected}")]
     Offset {
@@ -107,9 +114,9 @@ impl Batch {
         self.i16(at::ATTRIBUTES)
     }
 
-    /// The compression codec's number; 0 is none.
-    pub fn codec(&self) -> i16 {
-        self.attributes() & CODEC_BITS
+    /// How its records are compressed.
+    pub fn codec(&self) -> Result<Codec, CodecError> {
+        Codec::of(self.attributes() & CODEC_BITS)
     }
 
     /// Whether the broker's clock stamped it.
@@ -172,6 +179,28 @@ impl Batch {
     pub fn records(&self) -> Records<'_> {
         Records::new(self)
     }
+
+    /// The same batch with its records uncompressed: itself, copying nothing, if it is. An error if they take more than `limit`
+    /// bytes. Its checksum is the compressed one's, so verify that first.
+    pub fn decompressed(&self, limit: usize) -> Result<Self, BatchError> {
+        if self.attributes() & CODEC_BITS == 0 {
+            return Ok(self.clone());
+        }
+        Ok(Self { bytes: Bytes::from(decompress(&self.bytes, limit)?) })
+    }
+}
+
+/// One whole compressed batch's bytes, uncompressed; the checksum stays the compressed one's.
+pub(crate) fn decompress(batch: &[u8], limit: usize) -> Result<Vec<u8>, CodecError> {
+    let attributes = header::i16(batch, at::ATTRIBUTES);
+    let codec = Codec::of(attributes & CODEC_BITS)?;
+    let mut out = Vec::with_capacity(HEADER_BYTES + 2 * batch.len());
+    out.extend_from_slice(&batch[..HEADER_BYTES]);
+    codec.decompress(&batch[at::RECORDS..], limit.min(DECOMPRESSED_BYTES_MAX), &mut out)?;
+    out[at::ATTRIBUTES..at::ATTRIBUTES + 2].copy_from_slice(&(attributes & !CODEC_BITS).to_be_bytes());
+    let length = (out.len() - LENGTH_END) as i32;
+    out[at::LENGTH..at::LENGTH + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(out)
 }
 
 /// The size of the batch at the front, from its first bytes.

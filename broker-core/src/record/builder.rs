@@ -1,5 +1,6 @@
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
+use super::compression::{Codec, Compression};
 use super::{HEADER_BYTES, LENGTH_END, at, varint};
 
 /// The least and the most that is allocated at once: consecutive small batches share it. It doubles from the least on, so
@@ -19,11 +20,20 @@ pub struct BatchBuilder {
     count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
+    compression: Compression,
 }
 
 impl Default for BatchBuilder {
     fn default() -> Self {
-        Self { bytes: BytesMut::new(), chunk: CHUNK_BYTES_MIN, last_size: 0, count: 0, base_timestamp: 0, max_timestamp: 0 }
+        Self {
+            bytes: BytesMut::new(),
+            chunk: CHUNK_BYTES_MIN,
+            last_size: 0,
+            count: 0,
+            base_timestamp: 0,
+            max_timestamp: 0,
+            compression: Compression::NONE,
+        }
     }
 }
 
@@ -31,6 +41,12 @@ impl BatchBuilder {
     /// An empty batch.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Batches are compressed when they are built; a batch that would not shrink stays as it is.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
     }
 
     /// Finds room for a batch whose header and first record take `first` bytes: in the chunk that the last one left, if a
@@ -112,12 +128,18 @@ impl BatchBuilder {
 
     /// Finishes the batch: base offset 0, no producer, checksum set. The builder is empty again.
     pub fn build(&mut self) -> BytesMut {
-        let mut batch = self.bytes.split();
         let count = std::mem::take(&mut self.count);
         if count == 0 {
-            return batch;
+            return self.bytes.split();
         }
-        self.last_size = batch.len();
+        self.last_size = self.bytes.len();
+        let mut batch = match compress(&self.bytes, self.compression) {
+            Some(compressed) => {
+                self.bytes.clear();
+                compressed
+            }
+            None => self.bytes.split(),
+        };
         let length = (batch.len() - LENGTH_END) as i32;
         batch[at::LENGTH..at::LENGTH + 4].copy_from_slice(&length.to_be_bytes());
         batch[at::LEADER_EPOCH..at::LEADER_EPOCH + 4].copy_from_slice(&(-1i32).to_be_bytes());
@@ -132,6 +154,20 @@ impl BatchBuilder {
         set_crc(&mut batch);
         batch
     }
+}
+
+/// A batch's header and compressed records, unless that is no smaller.
+fn compress(batch: &[u8], compression: Compression) -> Option<BytesMut> {
+    if compression.codec() == Codec::None {
+        return None;
+    }
+    let mut out = Vec::with_capacity(HEADER_BYTES + batch.len() / 2);
+    out.extend_from_slice(&batch[..HEADER_BYTES]);
+    if !compression.compress(&batch[at::RECORDS..], &mut out) || out.len() >= batch.len() {
+        return None;
+    }
+    out[at::ATTRIBUTES..at::ATTRIBUTES + 2].copy_from_slice(&compression.codec().id().to_be_bytes());
+    Some(BytesMut::from(Bytes::from(out)))
 }
 
 /// Computes the checksum anew, after something behind it was changed.

@@ -199,7 +199,7 @@ mod tests {
     use bytes::{Bytes, BytesMut};
     use proptest::prelude::*;
 
-    use super::super::{BatchBuilder, batches};
+    use super::super::{BatchBuilder, Codec, CodecError, Compression, batches};
     use super::*;
 
     fn unhex(text: &str) -> Bytes {
@@ -251,12 +251,47 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_batch_is_refused_by_name() {
+    fn a_compressed_batch_is_read_once_it_is_decompressed() {
+        for codec in Codec::ALL.into_iter().filter(|codec| codec.is_built()) {
+            let mut builder = BatchBuilder::new().compression(Compression::new(codec).expect("built"));
+            // A builder is used again: what it compressed must leave no trace.
+            for round in 0..3u8 {
+                let values: Vec<Vec<u8>> = (0..100).map(|n| vec![round * 50 + n; 50]).collect();
+                for (n, value) in values.iter().enumerate() {
+                    builder.append(1000 + n as i64, None, Some(value), &[("h", Some(b"1"))]);
+                }
+                let batch = Batch::parse(&builder.build().freeze()).expect("a batch");
+                batch.verify_crc().expect("sound");
+                assert_eq!((batch.codec(), batch.count(), batch.max_timestamp()), (Ok(codec), 100, 1099));
+                if codec != Codec::None {
+                    assert!(batch.size() < 3000, "{codec}: {} bytes", batch.size());
+                    let refused: Vec<_> = batch.records().map(|record| record.map(|record| record.offset)).collect();
+                    assert_eq!(refused, [Err(BatchError::Compressed(codec.id()))]);
+                }
+                let plain = batch.decompressed(1 << 20).expect("fits");
+                assert_eq!((plain.codec(), plain.size()), (Ok(Codec::None), Batch::parse(plain.bytes()).expect("whole").size()));
+                let read: Vec<_> = plain.records().map(|record| record.expect("sound").value().map(<[u8]>::to_vec)).collect();
+                assert_eq!(read, values.into_iter().map(Some).collect::<Vec<_>>(), "{codec}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_that_would_not_shrink_stays_as_it_is() {
+        for codec in Codec::ALL.into_iter().filter(|codec| codec.is_built()) {
+            let mut builder = BatchBuilder::new().compression(Compression::new(codec).expect("built"));
+            builder.append(0, None, Some(b"v"), &[]);
+            let batch = Batch::parse(&builder.build().freeze()).expect("a batch");
+            assert_eq!((batch.codec(), batch.size()), (Ok(Codec::None), 69), "{codec}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_codec_is_refused() {
         let mut bytes = BytesMut::from(&unhex(GOLDEN_A)[..]);
-        bytes[22] |= 4;
+        bytes[22] |= 5;
         let batch = Batch::parse(&bytes.freeze()).expect("a batch");
-        let read: Vec<_> = batch.records().map(|record| record.map(|record| record.offset)).collect();
-        assert_eq!(read, [Err(BatchError::Compressed(4))]);
+        assert_eq!(batch.decompressed(1000).map(drop), Err(BatchError::Codec(CodecError::Unknown(5))));
     }
 
     /// Headers, given as the bytes behind the value of a one-record batch.

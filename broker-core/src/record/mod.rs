@@ -2,11 +2,13 @@
 
 pub(crate) mod batch;
 pub(crate) mod builder;
+mod compression;
 mod iter;
 pub(crate) mod varint;
 
 pub use batch::{Batch, BatchError, Batches, batches};
 pub use builder::BatchBuilder;
+pub use compression::{Codec, CodecError, Compression};
 pub use iter::{HeaderView, RecordView, Records};
 
 /// Where each field of a batch's header starts.

@@ -47,6 +47,7 @@ impl ShardConfig {
                 // It never rolls by itself: a rewrite does.
                 log: LogConfig { segment_bytes: i32::MAX as u64, index_interval_bytes: config.log_index_interval_bytes },
                 max_message_bytes: i32::MAX as usize,
+                decompressed_bytes_max: config.message_decompressed_bytes_max,
                 log_append_time: false,
                 timestamp_after_max_ms: i64::MAX,
             },
