@@ -123,6 +123,10 @@ pub struct ProducerConfig {
     pub batch_size: usize,
     /// `buffer.memory`; 32 MiB.
     pub buffer_memory: usize,
+    /// `compression.type`; none. A batch that would not shrink is sent as it is.
+    pub compression: CompressionType,
+    /// `compression.gzip.level`, `compression.lz4.level`, `compression.zstd.level`: the one of the type chosen, if it is set.
+    pub compression_level: Option<i32>,
     /// `max.block.ms`; 60 s.
     pub max_block: Duration,
     /// `max.request.size`; 1 MiB.
@@ -135,6 +139,33 @@ pub struct ProducerConfig {
     pub retry_backoff: Duration,
     /// `retry.backoff.max.ms`; 1 s.
     pub retry_backoff_max: Duration,
+}
+
+/// How a producer compresses its batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "Kafka's names")]
+pub enum CompressionType {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl CompressionType {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// Kafka's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
 }
 
 /// What a send waits for.
@@ -396,10 +427,7 @@ impl ProducerConfig {
                 Acks::All
             }
         };
-        read.only("compression.type", &["none"], "compression is not built");
-        for codec in ["compression.gzip.level", "compression.lz4.level", "compression.zstd.level"] {
-            read.refused(codec, "compression is not built");
-        }
+        let (compression, compression_level) = compression(&mut read);
         read.refused("transactional.id", "transactions are not built");
         read.refused("partitioner.class", "no classes are loaded; name a partition in the record to choose it");
         read.only("partitioner.ignore.keys", &["false"], "keys always decide");
@@ -425,6 +453,8 @@ impl ProducerConfig {
             linger: read.millis("linger.ms", 5, 0),
             batch_size: read.number("batch.size", 16_384, 0, i32::MAX as usize),
             buffer_memory: read.number("buffer.memory", 33_554_432, 1, usize::MAX),
+            compression,
+            compression_level,
             max_block: read.millis("max.block.ms", 60_000, 0),
             max_request_size: read.number("max.request.size", 1_048_576, 0, i32::MAX as usize),
             delivery_timeout: read.millis("delivery.timeout.ms", 120_000, 0),
@@ -437,6 +467,27 @@ impl ProducerConfig {
         }
         (read, config)
     }
+}
+
+/// The type, and its level if that is set. All levels are checked, also those of other types.
+fn compression(read: &mut Reader<'_>) -> (CompressionType, Option<i32>) {
+    let text = read.text("compression.type").map_or("none", str::trim);
+    let chosen = CompressionType::ALL.into_iter().find(|kind| kind.name() == text).unwrap_or_else(|| {
+        read.problem(format!("compression.type = \"{text}\": expected none, gzip, snappy, lz4 or zstd"));
+        CompressionType::None
+    });
+    let mut level = None;
+    for (key, kind, default, least, most) in [
+        ("compression.gzip.level", CompressionType::Gzip, -1, -1, 9),
+        ("compression.lz4.level", CompressionType::Lz4, 9, 1, 17),
+        ("compression.zstd.level", CompressionType::Zstd, 3, -131_072, 22),
+    ] {
+        let set = read.number(key, default, least, most);
+        if kind == chosen && set != default {
+            level = Some(set);
+        }
+    }
+    (chosen, level)
 }
 
 #[cfg(test)]
@@ -471,7 +522,7 @@ mod tests {
             assert!(problems.iter().any(|problem| problem.contains(part)), "{part} in {problems:#?}");
         }
         assert_eq!(problems.len(), 5);
-        let wrong = Properties::new().with("acks", 2).with("compression.type", "zstd").with("transactional.id", "t");
+        let wrong = Properties::new().with("acks", 2).with("compression.type", "zip").with("transactional.id", "t");
         assert_eq!(ProducerConfig::parse(&wrong).expect_err("wrong").len(), 3);
     }
 
@@ -527,9 +578,12 @@ mod tests {
             ("bootstrap.servers", "b:9092", Some("in this process")),
             ("transactional.id", "t", Some("not built")),
             ("transaction.timeout.ms", "1", Some("not built")),
-            ("compression.type", "lz4", Some("not built")),
+            ("compression.type", "lz4", None),
             ("compression.type", "none", None),
-            ("compression.zstd.level", "3", Some("not built")),
+            ("compression.type", "brotli", Some("none, gzip, snappy, lz4 or zstd")),
+            ("compression.gzip.level", "10", Some("-1 to 9")),
+            ("compression.zstd.level", "3", None),
+            ("compression.zstd.level", "23", Some("to 22")),
             ("partitioner.class", "x", Some("name a partition")),
             ("partitioner.ignore.keys", "true", Some("keys")),
             ("acks", "2", Some("0, 1 or all")),

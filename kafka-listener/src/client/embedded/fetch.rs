@@ -9,8 +9,15 @@ use bytes::{Buf, Bytes};
 use super::client_error;
 use crate::client::{ClientError, ClientErrorKind, RawRecord, TimestampType, TopicPartition};
 
-/// A batch, and where its next record starts.
-type Started = (Batch, (usize, i32));
+/// A batch in hand.
+struct Started {
+    /// Uncompressed.
+    batch: Batch,
+    /// Where its next record starts.
+    place: (usize, i32),
+    /// Its size as it was fetched.
+    size: usize,
+}
 
 /// An assigned partition: its position, and fetched batches that lie at or behind it.
 pub(super) struct Source {
@@ -81,7 +88,7 @@ impl Source {
 
     fn take_some(&mut self, most: usize, check_crcs: bool, into: &mut Vec<RawRecord>) -> Result<(), ClientError> {
         while into.len() < most {
-            let Some((batch, place)) = self.next_batch(check_crcs)? else { return Ok(()) };
+            let Some(Started { batch, place, size }) = self.next_batch(check_crcs)? else { return Ok(()) };
             let mut records = batch.records().resume(place);
             let kind = if batch.is_log_append_time() { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
             while into.len() < most {
@@ -103,10 +110,10 @@ impl Source {
             }
             let place = records.position();
             if place.1 < batch.count() {
-                self.current = Some((batch, place));
+                self.current = Some(Started { batch, place, size });
             } else {
                 self.position = self.position.max(batch.last_offset() + 1);
-                self.buffered = self.buffered.saturating_sub(batch.size());
+                self.buffered = self.buffered.saturating_sub(size);
             }
         }
         Ok(())
@@ -132,8 +139,10 @@ impl Source {
                 self.buffered = self.buffered.saturating_sub(batch.size());
                 continue;
             }
-            let start = batch.records().position();
-            return Ok(Some((batch, start)));
+            let size = batch.size();
+            let batch = batch.decompressed(self.handle.decompressed_bytes_max()).map_err(|error| self.corrupt(&error))?;
+            let place = batch.records().position();
+            return Ok(Some(Started { batch, place, size }));
         }
         Ok(None)
     }

@@ -14,11 +14,12 @@ mod tests;
 
 use std::sync::Arc;
 
+use broker_core::record::{Codec, Compression};
 use broker_core::{Broker, ErrorCode};
 
 pub use place::Embedded;
 
-use super::config::{ConsumerConfig, ProducerConfig};
+use super::config::{CompressionType, ConsumerConfig, ProducerConfig};
 use super::{Admin, Backend, BoxFuture, ClientError, ClientErrorKind, Consumer, Producer, Properties, TopicPartition};
 
 /// The broker in this process.
@@ -64,7 +65,8 @@ impl Backend for EmbeddedBackend {
 
     fn producer(&self, properties: &Properties) -> Result<Arc<dyn Producer>, ClientError> {
         let config = ProducerConfig::parse(properties).map_err(joined)?;
-        Ok(Arc::new(producer::EmbeddedProducer::new(self.broker.clone(), config)))
+        let compression = compression(&config)?;
+        Ok(Arc::new(producer::EmbeddedProducer::new(self.broker.clone(), config, compression)))
     }
 
     fn admin(&self) -> Arc<dyn Admin> {
@@ -84,6 +86,19 @@ impl Backend for EmbeddedBackend {
 fn joined(problems: Vec<ClientError>) -> ClientError {
     let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
     ClientError::new(ClientErrorKind::Config, text.join("; "))
+}
+
+/// What this build packs batches with; an error names the codec's feature, or the level that it does not have.
+fn compression(config: &ProducerConfig) -> Result<Compression, ClientError> {
+    let codec = match config.compression {
+        CompressionType::None => Codec::None,
+        CompressionType::Gzip => Codec::Gzip,
+        CompressionType::Snappy => Codec::Snappy,
+        CompressionType::Lz4 => Codec::Lz4,
+        CompressionType::Zstd => Codec::Zstd,
+    };
+    let made = Compression::new(codec).and_then(|made| config.compression_level.map_or(Ok(made), |level| made.with_level(level)));
+    made.map_err(|error| ClientError::new(ClientErrorKind::Config, format!("compression.type = {codec}: {error}")))
 }
 
 /// A broker's error in the clients' terms.

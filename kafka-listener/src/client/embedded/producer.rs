@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use broker_core::record::BatchBuilder;
+use broker_core::record::{BatchBuilder, Compression};
 use broker_core::{Broker, Clock};
 use tokio::time::Instant;
 
@@ -22,6 +22,7 @@ struct Shared {
     broker: Broker,
     clock: Arc<dyn Clock>,
     config: ProducerConfig,
+    compression: Compression,
     /// Never iterated: see `queues`.
     topics: RwLock<HashMap<Arc<str>, Arc<Topic>, foldhash::fast::RandomState>>,
     linger: Arc<Linger>,
@@ -39,12 +40,12 @@ struct Topic {
 }
 
 impl EmbeddedProducer {
-    pub fn new(broker: Broker, config: ProducerConfig) -> Self {
+    pub fn new(broker: Broker, config: ProducerConfig, compression: Compression) -> Self {
         let clock = broker.clock().clone();
         let random = AtomicU64::new(0x2545_f491_4f6c_dd1d);
         let linger = Linger::new(config.linger, config.buffer_memory);
         let (topics, reserved, closed) = (RwLock::default(), Arc::default(), AtomicBool::new(false));
-        Self(Arc::new(Shared { broker, clock, config, topics, linger, reserved, random, closed }))
+        Self(Arc::new(Shared { broker, clock, config, compression, topics, linger, reserved, random, closed }))
     }
 }
 
@@ -85,7 +86,7 @@ impl Shared {
                 let handle = self.broker.partition(name, number).map_err(client_error)?;
                 let partition = TopicPartition::new(found.name.clone(), number);
                 let (acks, limit) = (self.config.acks, self.config.batch_size);
-                Ok(Arc::new(Queue::new(partition, handle, acks, limit, self.reserved.clone())))
+                Ok(Arc::new(Queue::new(partition, handle, acks, limit, self.compression, self.reserved.clone())))
             })
             .collect::<Result<Vec<_>, ClientError>>()?;
         let topic = Arc::new(Topic { epoch, queues, sticky: Mutex::default() });

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use broker_core::PartitionHandle;
-use broker_core::record::BatchBuilder;
+use broker_core::record::{BatchBuilder, Compression};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -46,9 +46,17 @@ struct QueueState {
 }
 
 impl Queue {
-    pub fn new(partition: TopicPartition, handle: PartitionHandle, acks: Acks, limit: usize, reserved: Arc<AtomicUsize>) -> Self {
+    pub fn new(
+        partition: TopicPartition,
+        handle: PartitionHandle,
+        acks: Acks,
+        limit: usize,
+        compression: Compression,
+        reserved: Arc<AtomicUsize>,
+    ) -> Self {
         let limit = limit.min(handle.max_batch_bytes());
-        Self { partition, handle, acks, limit, reserved, state: Mutex::default() }
+        let state = QueueState { builder: BatchBuilder::new().compression(compression), ..QueueState::default() };
+        Self { partition, handle, acks, limit, reserved, state: Mutex::new(state) }
     }
 
     /// Encodes a record of at most `size` bytes into the open batch; a batch that is full goes to the log at once.

@@ -185,3 +185,51 @@ async fn keyless_records_stay_with_a_partition_for_a_batch() {
     let whole = &runs[..runs.len() - 1];
     assert!(whole.len() > 3 && whole.iter().all(|(_, count)| (8..=13).contains(count)), "{runs:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn compressed_batches_are_stored_compressed_and_read_as_sent() {
+    for (codec, id) in [("none", 0), ("gzip", 1), ("snappy", 2), ("lz4", 3), ("zstd", 4)] {
+        let backend = backend();
+        topic(&backend, "t", 1);
+        let made = backend.producer(&Properties::new().with("compression.type", codec).with("linger.ms", 60_000));
+        let producer = match made {
+            Ok(producer) => producer,
+            Err(error) => {
+                assert!(error.to_string().contains(&format!("the cargo feature '{codec}'")), "{error}");
+                continue;
+            }
+        };
+        let values: Vec<Vec<u8>> = (0..40).map(|n| [format!("{n} "), "v".repeat(80)].concat().into_bytes()).collect();
+        let headers: &[(&str, Option<&[u8]>)] = &[("h", Some(b"1")), ("none", None)];
+        values.iter().for_each(|value| {
+            drop(producer.send(RawProducerRecord { key: Some(b"key"), headers, ..record("t", value) }));
+        });
+        producer.flush().await.expect("flushed");
+        let stored = backend.broker.partition("t", 0).expect("there").fetch(0, 1 << 20).expect("fetched").batches;
+        assert_eq!((stored.len(), stored[0][22]), (1, id), "{codec}: one batch, its attributes");
+        // Handed out in parts, and from the middle on.
+        let mut consumer = subscribed(&backend, &settings("g").with("max.poll.records", 15), &["t"]);
+        assert_eq!(poll(&mut consumer).await, "assigned [t-0@0]");
+        let mut read = Vec::new();
+        for _ in 0..3 {
+            let Ok(Polled::Records(records)) = consumer.poll(WAIT).await else { panic!("records") };
+            read.extend(records.partitions.into_iter().flat_map(|part| part.records));
+        }
+        assert_eq!(read.iter().map(|record| record.value().expect("a value").to_vec()).collect::<Vec<_>>(), values, "{codec}");
+        assert_eq!(read.iter().map(|record| record.offset()).collect::<Vec<_>>(), (0..40).collect::<Vec<_>>(), "{codec}");
+        assert!(
+            read.iter().all(|record| record.key() == Some(b"key") && record.headers().eq(headers.iter().copied())),
+            "{codec}"
+        );
+        consumer.seek(&TopicPartition::new("t", 0), SeekTo::Offset(33)).expect("assigned");
+        assert_eq!(poll(&mut consumer).await, "t-0 33..=39");
+    }
+}
+
+#[test]
+fn a_level_that_is_not_built_is_refused_by_name() {
+    let settings = Properties::new().with("compression.type", "lz4").with("compression.lz4.level", 17);
+    let error = backend().producer(&settings).map(drop).expect_err("refused");
+    let feature_is_off = error.to_string().contains("the cargo feature 'lz4'");
+    assert!(feature_is_off || error.to_string().contains("lz4 has no level 17: 9 to 9"), "{error}");
+}
