@@ -153,7 +153,8 @@ fn the_broker_knows_nothing_of_listeners() {
     let mut wrong = Vec::new();
     for file in sources().iter().filter(|file| file.path.starts_with("broker-core/")) {
         for (number, line) in file.text.lines().enumerate() {
-            let line = line.to_ascii_lowercase();
+            // The socket's type, and Kafka's word for the addresses of a broker.
+            let line = line.to_ascii_lowercase().replace("tcplistener", "").replace("advertised.listeners", "");
             wrong.extend(
                 words.iter().filter(|word| line.contains(**word)).map(|word| format!("{}:{}: {word}", file.path, number + 1)),
             );

@@ -44,12 +44,16 @@ codes! {
     MessageTooLarge = 10 "MESSAGE_TOO_LARGE" false;
     /// The metadata beside an offset is larger than `offset.metadata.max.bytes`.
     OffsetMetadataTooLarge = 12 "OFFSET_METADATA_TOO_LARGE" false;
+    /// A connection failed, or could not be made.
+    NetworkException = 13 "NETWORK_EXCEPTION" true;
     /// The group's coordinator is not there.
     CoordinatorNotAvailable = 15 "COORDINATOR_NOT_AVAILABLE" true;
     /// The topic's name is illegal, or the topic is internal.
     InvalidTopic = 17 "INVALID_TOPIC_EXCEPTION" false;
     /// The batch is larger than a segment.
     RecordListTooLarge = 18 "RECORD_LIST_TOO_LARGE" false;
+    /// `acks` is none of -1, 0 and 1.
+    InvalidRequiredAcks = 21 "INVALID_REQUIRED_ACKS" false;
     /// The generation is not the group's.
     IllegalGeneration = 22 "ILLEGAL_GENERATION" false;
     /// No protocol is common to all members.
@@ -64,6 +68,8 @@ codes! {
     RebalanceInProgress = 27 "REBALANCE_IN_PROGRESS" false;
     /// A record's timestamp is outside the topic's bounds.
     InvalidTimestamp = 32 "INVALID_TIMESTAMP" false;
+    /// The version of the API is not served.
+    UnsupportedVersion = 35 "UNSUPPORTED_VERSION" false;
     /// The topic is there already.
     TopicAlreadyExists = 36 "TOPIC_ALREADY_EXISTS" false;
     /// The number of partitions is illegal.
@@ -78,6 +84,10 @@ codes! {
     NonEmptyGroup = 68 "NON_EMPTY_GROUP" false;
     /// There is no such group.
     GroupIdNotFound = 69 "GROUP_ID_NOT_FOUND" false;
+    /// The fetch session was never given.
+    FetchSessionIdNotFound = 70 "FETCH_SESSION_ID_NOT_FOUND" true;
+    /// The client's idea of the leader's epoch is ahead of the leader.
+    UnknownLeaderEpoch = 75 "UNKNOWN_LEADER_EPOCH" true;
     /// The batch is compressed with a codec that is not built.
     UnsupportedCompressionType = 76 "UNSUPPORTED_COMPRESSION_TYPE" false;
     /// A member must come back with the id that it was given.

@@ -2,7 +2,8 @@
 //!
 //! [`Broker::open`] keeps its data in a folder laid out as Kafka's; [`Broker::in_memory`] leaves nothing behind; the same code
 //! runs both. What `produce` has acknowledged is there after the process was killed; against a power cut it is as safe as the
-//! page cache. What it does not do yet: replication, transactions, retention, compaction, a port to connect to.
+//! page cache. With the feature `server` Kafka clients reach it over TCP. What it does not do yet: replication, transactions,
+//! retention, compaction.
 
 pub mod assignor;
 mod broker;
@@ -14,6 +15,8 @@ mod log;
 mod partition;
 pub mod record;
 mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod storage;
 mod time;
 

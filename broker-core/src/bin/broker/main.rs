@@ -1,0 +1,74 @@
+//! The broker as a program: one process, one folder, one port.
+
+mod settings;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use broker_core::Broker;
+use broker_core::server::Server;
+use clap::Parser;
+use settings::Settings;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A Kafka broker in one process.
+#[derive(Debug, Parser)]
+#[command(name = "broker", version)]
+struct Arguments {
+    /// Keeps the data in this folder. Without it, everything is in memory and ends with the process.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:9092")]
+    listen: String,
+    /// Where clients are told to connect; the address that they reached otherwise.
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// A file of settings, one `name=value` a line, by Kafka's names.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting by Kafka's name; wins over the file.
+    #[arg(long = "set", short = 's', value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let begun = Instant::now();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments = Arguments::parse();
+    let settings = Settings::read(arguments.config.as_deref(), &arguments.set)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(arguments, settings, begun))
+}
+
+async fn serve(arguments: Arguments, settings: Settings, begun: Instant) -> Result<(), Box<dyn Error>> {
+    // Before anything is opened: a signal that comes meanwhile ends the program as well.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let Settings { broker: config, mut server } = settings;
+    server.listen = arguments.listen;
+    if let Some(address) = &arguments.advertise {
+        server.advertised = Some(settings::host_and_port(address)?);
+    }
+    let builder = Broker::builder().config(config);
+    let broker = match arguments.dir {
+        Some(dir) => builder.dir(dir).open()?,
+        None => builder.open()?,
+    };
+    let serving = Server::start(broker.clone(), server).await?;
+    println!("ready at {} after {} ms: {}", serving.address(), begun.elapsed().as_millis(), broker.describe());
+    std::io::stdout().flush()?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    serving.stop().await;
+    broker.close().await?;
+    println!("stopped");
+    Ok(())
+}

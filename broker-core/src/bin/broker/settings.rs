@@ -1,0 +1,133 @@
+use std::fmt::Display;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use broker_core::BrokerConfig;
+use broker_core::server::ServerConfig;
+
+/// What the file and the flags say.
+#[derive(Debug)]
+pub struct Settings {
+    pub broker: BrokerConfig,
+    pub server: ServerConfig,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // Clients of a port come one after the other: Kafka's own delay gathers them into one generation.
+        let broker = BrokerConfig { group_initial_rebalance_delay_ms: 3000, ..BrokerConfig::default() };
+        Self { broker, server: ServerConfig::default() }
+    }
+}
+
+impl Settings {
+    /// Kafka's defaults, over them the file, over that the flags. All problems are told together.
+    pub fn read(file: Option<&Path>, flags: &[String]) -> Result<Self, String> {
+        let mut settings = Self::default();
+        let mut problems = Vec::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            for (number, line) in text.lines().enumerate() {
+                let line = line.trim();
+                if line.is_empty() || line.starts_with(['#', '!']) {
+                    continue;
+                }
+                if let Err(problem) = settings.set(line) {
+                    problems.push(format!("{}:{}: {problem}", path.display(), number + 1));
+                }
+            }
+        }
+        problems.extend(flags.iter().filter_map(|flag| settings.set(flag).err()));
+        problems.extend(settings.broker.validate());
+        problems.extend(settings.server.validate());
+        if problems.is_empty() { Ok(settings) } else { Err(problems.join("\n")) }
+    }
+
+    fn set(&mut self, line: &str) -> Result<(), String> {
+        let (name, value) = line.split_once('=').ok_or_else(|| format!("'{line}': expected name=value"))?;
+        let (name, value) = (name.trim(), value.trim());
+        let (broker, server) = (&mut self.broker, &mut self.server);
+        match name {
+            "node.id" | "broker.id" => into(&mut server.node_id, name, value),
+            "advertised.listeners" => {
+                let address = value.strip_prefix("PLAINTEXT://").unwrap_or(value);
+                server.advertised = Some(host_and_port(address)?);
+                Ok(())
+            }
+            "socket.request.max.bytes" => into(&mut server.socket_request_max_bytes, name, value),
+            "fetch.max.bytes" => into(&mut server.fetch_max_bytes, name, value),
+            "max.connections" => into(&mut server.max_connections, name, value),
+            "max.connections.per.ip" => into(&mut server.max_connections_per_ip, name, value),
+            "connections.max.idle.ms" => {
+                server.connections_max_idle = Duration::from_millis(parsed(name, value)?);
+                Ok(())
+            }
+            "num.partitions" => into(&mut broker.num_partitions, name, value),
+            "auto.create.topics.enable" => into(&mut broker.auto_create_topics_enable, name, value),
+            "log.segment.bytes" => into(&mut broker.log_segment_bytes, name, value),
+            "log.index.interval.bytes" => into(&mut broker.log_index_interval_bytes, name, value),
+            "message.max.bytes" => into(&mut broker.message_max_bytes, name, value),
+            "log.message.timestamp.after.max.ms" => into(&mut broker.log_message_timestamp_after_max_ms, name, value),
+            "offsets.topic.num.partitions" => into(&mut broker.offsets_topic_num_partitions, name, value),
+            "offsets.topic.segment.bytes" => into(&mut broker.offsets_topic_segment_bytes, name, value),
+            "offset.metadata.max.bytes" => into(&mut broker.offset_metadata_max_bytes, name, value),
+            "group.min.session.timeout.ms" => into(&mut broker.group_min_session_timeout_ms, name, value),
+            "group.max.session.timeout.ms" => into(&mut broker.group_max_session_timeout_ms, name, value),
+            "group.initial.rebalance.delay.ms" => into(&mut broker.group_initial_rebalance_delay_ms, name, value),
+            "group.max.size" => into(&mut broker.group_max_size, name, value),
+            _ => Err(format!("{name} is no setting of this broker")),
+        }
+    }
+}
+
+fn parsed<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|error| format!("{name}={value}: {error}"))
+}
+
+fn into<T: FromStr<Err: Display>>(field: &mut T, name: &str, value: &str) -> Result<(), String> {
+    *field = parsed(name, value)?;
+    Ok(())
+}
+
+/// `host:port`; the host may be an IPv6 address in brackets.
+pub fn host_and_port(address: &str) -> Result<(String, u16), String> {
+    let wrong = || format!("'{address}': expected host:port");
+    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse().map_err(|_| wrong())?;
+    if host.is_empty() { Err(wrong()) } else { Ok((host.to_owned(), port)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_all_problems_are_told() {
+        let file = std::env::temp_dir().join(format!("broker-settings-{}", std::process::id()));
+        std::fs::write(&file, "# a comment\nnum.partitions=3\nnode.id = 7\n\n").expect("written");
+        let read = Settings::read(Some(&file), &["num.partitions=4".to_owned()]).expect("fine");
+        assert_eq!((read.broker.num_partitions, read.server.node_id), (4, 7));
+        std::fs::write(&file, "nonsense\nlog.dirs=/tmp\nnum.partitions=many\n").expect("written");
+        let told = Settings::read(Some(&file), &["node.id=-1".to_owned()]).expect_err("refused");
+        std::fs::remove_file(&file).expect("removed");
+        for part in [
+            ":1: 'nonsense': expected name=value",
+            ":2: log.dirs is no setting of this broker",
+            ":3: num.partitions=many: invalid digit",
+            "node.id is -1: 0 or more",
+        ] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(host_and_port("a.example:9092"), Ok(("a.example".to_owned(), 9092)));
+        assert_eq!(host_and_port("[::1]:9092"), Ok(("::1".to_owned(), 9092)));
+        for wrong in ["a", ":1", "a:", "a:b", "a:70000"] {
+            assert!(host_and_port(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! ApiVersions (18), versions 0 to 4: which APIs and versions are served; the first thing that clients ask.
+//!
+//! - Any version is answered. One that is not known gets version 0's body with `UNSUPPORTED_VERSION` and this API's own row, in
+//!   which clients find the version to come back with.
+//! - Version 3 brings the client's name and version, which must look like one.
+//!
+//! Left out: features (none is finalized).
+
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+
+use crate::error::ErrorCode;
+use crate::server::connection::Client;
+use crate::server::dispatch::{APIS, Api, api};
+use crate::server::header::Request;
+
+pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ApiVersionsRequest) -> ApiVersionsResponse {
+    if request.version >= 3 && !(is_name(&body.client_software_name) && is_name(&body.client_software_version)) {
+        return ApiVersionsResponse::default().with_error_code(ErrorCode::InvalidRequest.code());
+    }
+    let (name, version) = (body.client_software_name.as_str(), body.client_software_version.as_str());
+    tracing::debug!(target: "broker_core::server", peer = %client.peer, name, version, "a client asks what is served");
+    ApiVersionsResponse::default().with_api_keys(APIS.iter().map(row).collect())
+}
+
+/// The answer to a version that is not known.
+pub(in crate::server) fn unsupported() -> ApiVersionsResponse {
+    let own = api(18).map(row).into_iter().collect();
+    ApiVersionsResponse::default().with_error_code(ErrorCode::UnsupportedVersion.code()).with_api_keys(own)
+}
+
+fn row(api: &Api) -> ApiVersion {
+    ApiVersion::default().with_api_key(api.key).with_min_version(api.min).with_max_version(api.max)
+}
+
+/// Letters and digits, with `.` and `-` between them.
+fn is_name(name: &str) -> bool {
+    let ends = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.ends_with(|c: char| c.is_ascii_alphanumeric());
+    ends && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
+}

@@ -1,0 +1,167 @@
+//! Fetch (1), versions 4 to 11: whole batches, as they lie in the log, from the one that holds the offset asked for.
+//!
+//! - Waits until there are `min_bytes`, an error, or `max_wait_ms` is over. The first batch comes whatever the byte limits say,
+//!   further ones only within them; partitions earlier in the request come first.
+//! - Sessions (7): each fetch is answered in full with session 0, so that clients go on asking in full. A session that was never
+//!   given is not found.
+//! - An epoch (9) ahead of the leader's is refused. Readers are never sent elsewhere (11).
+//! - A reader of committed records sees what all see, and gets an empty list of aborted transactions.
+//!
+//! The answer is put together here: the messages' library would copy the records.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::FetchRequest;
+use kafka_protocol::messages::fetch_request::FetchPartition;
+use tokio::time::{Instant, timeout_at};
+
+use super::check_epoch;
+use crate::broker::Broker;
+use crate::error::{Error, ErrorCode};
+use crate::partition::{DataSignal, Fetched, WatchGuard};
+use crate::server::connection::Client;
+use crate::server::dispatch::Body;
+use crate::server::header::Request;
+use crate::server::outgoing::Answer;
+
+/// What is given back.
+#[derive(Debug)]
+pub(in crate::server) struct FetchAnswer {
+    error: i16,
+    read_committed: bool,
+    topics: Vec<Topic>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    name: Bytes,
+    partitions: Vec<(i32, Result<Fetched, Error>)>,
+}
+
+pub(in crate::server) async fn answer(client: &Client, _: &Request, body: FetchRequest) -> FetchAnswer {
+    let mut answer = FetchAnswer { error: 0, read_committed: body.isolation_level == 1, topics: Vec::new() };
+    if body.session_id != 0 {
+        answer.error = ErrorCode::FetchSessionIdNotFound.code();
+        return answer;
+    }
+    let broker = &client.shared.broker;
+    let budget = usize::try_from(body.max_bytes).unwrap_or(0).min(client.shared.config.fetch_max_bytes);
+    let wait = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0));
+    answer.topics = look(broker, &body, budget);
+    if answer.is_enough(&body) || wait.is_zero() {
+        return answer;
+    }
+    let deadline = Instant::now() + wait;
+    let signal = DataSignal::new();
+    // First the watch, then the look: what comes in between is seen by one of them.
+    let _watches = watch(broker, &body, &signal);
+    loop {
+        answer.topics = look(broker, &body, budget);
+        if answer.is_enough(&body) || timeout_at(deadline, signal.notified()).await.is_err() {
+            return answer;
+        }
+    }
+}
+
+fn watch(broker: &Broker, body: &FetchRequest, signal: &Arc<DataSignal>) -> Vec<WatchGuard> {
+    let all = body.topics.iter().flat_map(|topic| topic.partitions.iter().map(|asked| (&topic.topic, asked.partition)));
+    all.filter_map(|(topic, partition)| Some(broker.partition(topic, partition).ok()?.watch(signal))).collect()
+}
+
+fn look(broker: &Broker, body: &FetchRequest, budget: usize) -> Vec<Topic> {
+    let mut left = budget;
+    let mut some = false;
+    let topics = body.topics.iter().map(|topic| {
+        let one = |asked: &FetchPartition| {
+            let limit = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
+            // The log gives one batch at least: only to who has got nothing yet, or still has room.
+            let found = fetch(broker, &topic.topic, asked, (limit > 0 || !some).then_some(limit));
+            let bytes = found.as_ref().map_or(0, |found| found.batches.iter().map(Bytes::len).sum());
+            left = left.saturating_sub(bytes);
+            some |= bytes > 0;
+            (asked.partition, found)
+        };
+        Topic { name: topic.topic.0.clone().into_bytes(), partitions: topic.partitions.iter().map(one).collect() }
+    });
+    topics.collect()
+}
+
+fn fetch(broker: &Broker, topic: &str, asked: &FetchPartition, limit: Option<usize>) -> Result<Fetched, Error> {
+    check_epoch(asked.current_leader_epoch)?;
+    let partition = broker.partition(topic, asked.partition)?;
+    match limit {
+        Some(limit) => partition.fetch(asked.fetch_offset, limit),
+        None => {
+            let (high_watermark, log_start) = (partition.end_offset(), partition.log_start());
+            Ok(Fetched { batches: Vec::new(), high_watermark, log_start })
+        }
+    }
+}
+
+impl FetchAnswer {
+    fn is_enough(&self, body: &FetchRequest) -> bool {
+        let mut partitions = self.topics.iter().flat_map(|topic| &topic.partitions).peekable();
+        if partitions.peek().is_none() {
+            return true;
+        }
+        let mut bytes = 0;
+        for (_, found) in partitions {
+            match found {
+                Ok(found) => bytes += found.batches.iter().map(Bytes::len).sum::<usize>(),
+                Err(_) => return true,
+            }
+        }
+        bytes >= usize::try_from(body.min_bytes).unwrap_or(0)
+    }
+
+    fn put_partition(&self, index: i32, found: Result<Fetched, Error>, version: i16, answer: &mut Answer) {
+        let (error, found) = match found {
+            Ok(found) => (0, found),
+            Err(error) => (error.code().code(), Fetched { batches: Vec::new(), high_watermark: -1, log_start: -1 }),
+        };
+        let out: &mut BytesMut = answer.buffer();
+        out.put_i32(index);
+        out.put_i16(error);
+        out.put_i64(found.high_watermark);
+        // The last stable offset.
+        out.put_i64(found.high_watermark);
+        if version >= 5 {
+            out.put_i64(found.log_start);
+        }
+        // Aborted transactions: none, or for who reads all records, no list.
+        out.put_i32(if self.read_committed { 0 } else { -1 });
+        if version >= 11 {
+            // No other replica is preferred.
+            out.put_i32(-1);
+        }
+        // No records are an empty run, not null: some clients take null for damage.
+        out.put_i32(found.batches.iter().map(Bytes::len).sum::<usize>() as i32);
+        found.batches.into_iter().for_each(|run| answer.attach(run));
+    }
+}
+
+impl Body for FetchAnswer {
+    fn put(mut self, version: i16, answer: &mut Answer) -> Result<(), String> {
+        let out = answer.buffer();
+        // Not throttled.
+        out.put_i32(0);
+        if version >= 7 {
+            out.put_i16(self.error);
+            // No session.
+            out.put_i32(0);
+        }
+        out.put_i32(self.topics.len() as i32);
+        for topic in std::mem::take(&mut self.topics) {
+            let out = answer.buffer();
+            out.put_i16(topic.name.len() as i16);
+            out.put_slice(&topic.name);
+            out.put_i32(topic.partitions.len() as i32);
+            for (index, found) in topic.partitions {
+                self.put_partition(index, found, version, answer);
+            }
+        }
+        Ok(())
+    }
+}

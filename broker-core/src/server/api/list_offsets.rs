@@ -1,0 +1,48 @@
+//! ListOffsets (2), versions 1 to 5 (0 is in the table for clients that look at the lowest number only): offsets by time.
+//!
+//! - Timestamp -1 asks for the end, -2 for the start, others for the first record with that time or a later one; -1 is answered
+//!   if there is none.
+//! - What a reader of committed records sees (2) is what all see: there are no transactions yet.
+//! - An epoch (4) ahead of the leader's is refused.
+
+use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+
+use super::{LEADER_EPOCH, check_epoch};
+use crate::broker::Broker;
+use crate::error::{Error, ErrorCode};
+use crate::server::connection::Client;
+use crate::server::header::Request;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+
+pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ListOffsetsRequest) -> ListOffsetsResponse {
+    let epoch = if request.version >= 4 { LEADER_EPOCH } else { -1 };
+    let topics = body.topics.into_iter().map(|topic| {
+        let one = |asked: ListOffsetsPartition| {
+            let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
+            match offset(&client.shared.broker, &topic.name, &asked) {
+                Ok(Some((offset, timestamp))) => answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch),
+                Ok(None) => answer,
+                Err(error) => answer.with_error_code(error.code().code()),
+            }
+        };
+        let partitions = topic.partitions.into_iter().map(one).collect();
+        ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
+}
+
+/// An offset, and the record's timestamp where one was asked for.
+fn offset(broker: &Broker, topic: &str, asked: &ListOffsetsPartition) -> Result<Option<(i64, i64)>, Error> {
+    check_epoch(asked.current_leader_epoch)?;
+    let partition = broker.partition(topic, asked.partition_index)?;
+    match asked.timestamp {
+        LATEST => Ok(Some((partition.end_offset(), -1))),
+        EARLIEST => Ok(Some((partition.log_start(), -1))),
+        timestamp if timestamp >= 0 => partition.offset_for_timestamp(timestamp),
+        other => Err(Error::new(ErrorCode::UnsupportedVersion, format!("timestamp {other} has no meaning here"))),
+    }
+}

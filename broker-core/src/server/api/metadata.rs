@@ -1,0 +1,63 @@
+//! Metadata (3), versions 0 to 8: the broker, its topics and their partitions.
+//!
+//! - Version 0: no topics means all. From 1 on: null means all, an empty list none.
+//! - A topic that is not there is made if the request and `auto.create.topics.enable` allow it; before version 4 the request
+//!   always does. The answer already holds it.
+//! - The controller is this broker; leaders' epochs (7) are 0; authorised operations (8) are not told.
+
+use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
+
+use super::{LEADER_EPOCH, text};
+use crate::broker::TopicDescription;
+use crate::error::{Error, ErrorCode};
+use crate::server::connection::Client;
+use crate::server::header::Request;
+
+pub(in crate::server) async fn answer(client: &Client, request: &Request, body: MetadataRequest) -> MetadataResponse {
+    let shared = &client.shared;
+    let node = BrokerId(shared.config.node_id);
+    let create = body.allow_auto_topic_creation;
+    let topics = match body.topics {
+        Some(topics) if request.version > 0 || !topics.is_empty() => {
+            let names = topics.into_iter().filter_map(|topic| topic.name);
+            names.map(|name| one(client, name, create, node)).collect()
+        }
+        _ => shared.broker.topics().iter().map(|topic| described(topic, node)).collect(),
+    };
+    let (host, port) = client.advertised();
+    MetadataResponse::default()
+        .with_brokers(vec![MetadataResponseBroker::default().with_node_id(node).with_host(text(host)).with_port(port)])
+        .with_cluster_id(Some(text(&shared.config.cluster_id)))
+        .with_controller_id(node)
+        .with_topics(topics)
+}
+
+fn one(client: &Client, name: TopicName, create: bool, node: BrokerId) -> MetadataResponseTopic {
+    let broker = &client.shared.broker;
+    let found = if create {
+        broker.topic_or_create(&name)
+    } else {
+        let unknown = || Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{}'", name.as_str()));
+        broker.topic(&name).ok_or_else(unknown)
+    };
+    match found {
+        Ok(topic) => described(&topic, node),
+        Err(error) => MetadataResponseTopic::default().with_error_code(error.code().code()).with_name(Some(name)),
+    }
+}
+
+fn described(topic: &TopicDescription, node: BrokerId) -> MetadataResponseTopic {
+    let partition = |index| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index)
+            .with_leader_id(node)
+            .with_leader_epoch(LEADER_EPOCH)
+            .with_replica_nodes(vec![node])
+            .with_isr_nodes(vec![node])
+    };
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(text(&topic.name))))
+        .with_is_internal(topic.internal)
+        .with_partitions((0..topic.partitions).map(partition).collect())
+}

@@ -1,0 +1,74 @@
+//! Produce (0), versions 3 to 8; 0 to 2 are in the table since older clients switch compression off otherwise, and none sends
+//! them.
+//!
+//! - One v2 batch a partition; each partition is answered for itself, with a text (8) where it is refused.
+//! - With acks 0 there is no answer; an error closes the connection, the only way to tell.
+//! - With acks 1 and -1 the answer comes when the batch is in the log: there is one broker, so both mean the same.
+//!
+//! Left out: transactions.
+
+use bytes::BytesMut;
+use kafka_protocol::messages::produce_request::PartitionProduceData;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+
+use super::text;
+use crate::broker::Broker;
+use crate::error::{Error, ErrorCode};
+use crate::partition::PartitionHandle;
+use crate::server::connection::Client;
+use crate::server::dispatch::Maybe;
+use crate::server::header::Request;
+
+pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ProduceRequest) -> Maybe<ProduceResponse> {
+    let acceptable = check(&body);
+    let mut first_error = None;
+    let topics = body.topic_data.into_iter().map(|topic| {
+        let one = |data: PartitionProduceData| {
+            let index = data.index;
+            let produced = match &acceptable {
+                Ok(()) => produce(&client.shared.broker, &topic.name, data),
+                Err((code, text)) => Err(Error::new(*code, text.clone())),
+            };
+            produced.unwrap_or_else(|error| {
+                first_error.get_or_insert_with(|| error.to_string());
+                refused(index, &error, request.version)
+            })
+        };
+        let partitions = topic.partition_data.into_iter().map(one).collect();
+        TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(partitions)
+    });
+    let response = ProduceResponse::default().with_responses(topics.collect());
+    match first_error {
+        Some(error) if body.acks == 0 => Maybe::Close(format!("a produce without acks failed: {error}")),
+        None if body.acks == 0 => Maybe::Silent,
+        _ => Maybe::Body(response),
+    }
+}
+
+fn check(body: &ProduceRequest) -> Result<(), (ErrorCode, String)> {
+    if !matches!(body.acks, -1..=1) {
+        return Err((ErrorCode::InvalidRequiredAcks, format!("acks is {}: -1, 0 or 1", body.acks)));
+    }
+    if body.transactional_id.is_some() {
+        return Err((ErrorCode::InvalidRequest, "transactions are not built".to_owned()));
+    }
+    Ok(())
+}
+
+fn produce(broker: &Broker, topic: &str, data: PartitionProduceData) -> Result<PartitionProduceResponse, Error> {
+    let partition: PartitionHandle = broker.partition(topic, data.index)?;
+    let records = data.records.unwrap_or_default();
+    // The request's bytes belong to all its partitions; a batch is stamped, so it needs bytes of its own.
+    let produced = partition.produce(BytesMut::from(&records[..]))?;
+    Ok(PartitionProduceResponse::default()
+        .with_index(data.index)
+        .with_base_offset(produced.base_offset)
+        .with_log_append_time_ms(produced.log_append_time.unwrap_or(-1))
+        .with_log_start_offset(partition.log_start()))
+}
+
+fn refused(index: i32, error: &Error, version: i16) -> PartitionProduceResponse {
+    let answer = PartitionProduceResponse::default().with_index(index).with_error_code(error.code().code()).with_base_offset(-1);
+    if version >= 8 { answer.with_error_message(Some(text(error))) } else { answer }
+}

@@ -1,0 +1,159 @@
+//! Which APIs are served, in which versions: one table, sorted by key.
+
+use bytes::Bytes;
+use kafka_protocol::messages as kafka;
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+use super::api;
+use super::connection::Client;
+use super::header::{Request, answer_has_tags};
+use super::outgoing::Answer;
+
+/// An API that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Api {
+    /// Its number on the wire.
+    pub key: i16,
+    /// Kafka's name.
+    pub name: &'static str,
+    /// The lowest version that clients are told of.
+    pub min: i16,
+    /// The highest.
+    pub max: i16,
+    /// The lowest version that is read. Where it is over `min`, clients switch something off when they are told the truth, and
+    /// none of them sends what is between: the connection is closed.
+    pub read_min: i16,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum Done {
+    Answer(Answer),
+    /// The client wants no answer.
+    Silent,
+    /// The connection is closed, for this reason.
+    Close(String),
+}
+
+/// An answer's body.
+pub(super) trait Body {
+    /// Writes it; an error if something in it does not exist in this version.
+    fn put(self, version: i16, answer: &mut Answer) -> Result<(), String>;
+}
+
+impl<T: Encodable> Body for T {
+    fn put(self, version: i16, answer: &mut Answer) -> Result<(), String> {
+        self.encode(answer.buffer(), version).map_err(|error| error.to_string())
+    }
+}
+
+macro_rules! apis {
+    ($($key:literal $name:ident $min:literal..=$max:literal, read from $read_min:literal, $module:ident as $request:ident;)*) => {
+        /// All APIs that are served, by key.
+        pub const APIS: &[Api] = &[
+            $(Api { key: $key, name: stringify!($name), min: $min, max: $max, read_min: $read_min },)*
+        ];
+
+        async fn served(client: &Client, request: Request) -> Done {
+            match request.key {
+                $($key => {
+                    let body = match read::<kafka::$request>(request.version, request.body.clone()) {
+                        Ok(body) => body,
+                        Err(error) => return Done::Close(format!("{} {}: {error}", stringify!($name), request.version)),
+                    };
+                    api::$module::answer(client, &request, body).await.into_done(&request)
+                })*
+                key => Done::Close(format!("API {key} is not served")),
+            }
+        }
+
+        #[cfg(test)]
+        mod requests {
+            use super::*;
+
+            #[test]
+            fn keys_and_versions_are_the_librarys() {
+                use kafka_protocol::protocol::{Message, Request as KafkaRequest};
+                $(
+                    assert_eq!($key, <kafka::$request as KafkaRequest>::KEY);
+                    let known = <kafka::$request as Message>::VERSIONS;
+                    assert!($read_min >= known.min && $max <= known.max, "{}: {known}", stringify!($name));
+                )*
+            }
+        }
+    };
+}
+
+apis! {
+    0 Produce 0..=8, read from 3, produce as ProduceRequest;
+    1 Fetch 4..=11, read from 4, fetch as FetchRequest;
+    2 ListOffsets 0..=5, read from 1, list_offsets as ListOffsetsRequest;
+    3 Metadata 0..=8, read from 0, metadata as MetadataRequest;
+    18 ApiVersions 0..=4, read from 0, api_versions as ApiVersionsRequest;
+}
+
+/// Finds an API by its key.
+pub(super) fn api(key: i16) -> Option<&'static Api> {
+    APIS.binary_search_by_key(&key, |api| api.key).ok().map(|index| &APIS[index])
+}
+
+/// Answers a request.
+pub(super) async fn answer(client: &Client, request: Request) -> Done {
+    match api(request.key) {
+        None => Done::Close(format!("API {} is not served", request.key)),
+        Some(api) if (api.read_min..=api.max).contains(&request.version) => served(client, request).await,
+        // The one API whose unknown versions are answered: clients find the version to use in the answer.
+        Some(api) if api.key == 18 => api::api_versions::unsupported().into_done(&Request { version: 0, ..request }),
+        Some(api) => Done::Close(format!("{} {}: the versions are {} to {}", api.name, request.version, api.read_min, api.max)),
+    }
+}
+
+fn read<T: Decodable>(version: i16, mut body: Bytes) -> Result<T, String> {
+    T::decode(&mut body, version).map_err(|error| error.to_string())
+}
+
+/// What an API's file gives back: a body; none; or a reason to close.
+pub(super) trait IntoDone {
+    fn into_done(self, request: &Request) -> Done;
+}
+
+impl<B: Body> IntoDone for B {
+    fn into_done(self, request: &Request) -> Done {
+        let mut answer = Answer::new(request.correlation, answer_has_tags(request.key, request.version));
+        match self.put(request.version, &mut answer) {
+            Ok(()) => Done::Answer(answer),
+            Err(error) => Done::Close(format!("API {} {}: the answer: {error}", request.key, request.version)),
+        }
+    }
+}
+
+/// For the one API that may want no answer, or be refused by closing.
+#[derive(Debug)]
+pub(super) enum Maybe<B> {
+    Body(B),
+    Silent,
+    Close(String),
+}
+
+impl<B: Body> IntoDone for Maybe<B> {
+    fn into_done(self, request: &Request) -> Done {
+        match self {
+            Self::Body(body) => body.into_done(request),
+            Self::Silent => Done::Silent,
+            Self::Close(cause) => Done::Close(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_its_ranges_are_ranges() {
+        assert!(APIS.is_sorted_by(|a, b| a.key < b.key));
+        for api in APIS {
+            assert!(api.min <= api.read_min && api.read_min <= api.max, "{api:?}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Frames: a length, then that many bytes.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Up to this size, room for a whole frame is made at once; larger ones grow with what really arrives.
+const EAGER_BYTES: usize = 1 << 20;
+/// What is read at a time, at least.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Why a frame cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FrameError {
+    #[error("a request's size is {0}")]
+    Negative(i32),
+    #[error("a request of {size} bytes is over socket.request.max.bytes ({limit})")]
+    TooLarge { size: usize, limit: usize },
+}
+
+/// The next whole frame, if it is there.
+pub(super) fn take(incoming: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, FrameError> {
+    let Some(size) = next_size(incoming, limit)? else { return Ok(None) };
+    if incoming.len() < 4 + size {
+        return Ok(None);
+    }
+    incoming.advance(4);
+    Ok(Some(incoming.split_to(size).freeze()))
+}
+
+fn next_size(incoming: &BytesMut, limit: usize) -> Result<Option<usize>, FrameError> {
+    let Some(head) = incoming.first_chunk::<4>() else { return Ok(None) };
+    let size = i32::from_be_bytes(*head);
+    match usize::try_from(size) {
+        Err(_) => Err(FrameError::Negative(size)),
+        Ok(size) if size > limit => Err(FrameError::TooLarge { size, limit }),
+        Ok(size) => Ok(Some(size)),
+    }
+}
+
+/// Makes room for what is read next: for the rest of a frame that has begun, but not for what its length merely claims.
+pub(super) fn make_room(incoming: &mut BytesMut, limit: usize) {
+    let missing = match next_size(incoming, limit) {
+        Ok(Some(size)) => (4 + size).saturating_sub(incoming.len()),
+        Ok(None) | Err(_) => 0,
+    };
+    let eager = if missing <= EAGER_BYTES { missing } else { EAGER_BYTES.max(incoming.len()).min(missing) };
+    incoming.reserve(eager.max(READ_BYTES));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_cut_where_they_end() {
+        let mut incoming = BytesMut::from(&[0, 0, 0, 2, 7, 8, 0, 0, 0, 0, 0, 0, 0, 3, 1][..]);
+        assert_eq!(take(&mut incoming, 100), Ok(Some(Bytes::from_static(&[7, 8]))));
+        assert_eq!(take(&mut incoming, 100), Ok(Some(Bytes::new())));
+        assert_eq!(take(&mut incoming, 100), Ok(None), "three bytes are announced, one is there");
+        incoming.extend_from_slice(&[2, 3]);
+        assert_eq!(take(&mut incoming, 100), Ok(Some(Bytes::from_static(&[1, 2, 3]))));
+        assert_eq!((take(&mut incoming, 100), incoming.len()), (Ok(None), 0));
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused_before_anything_is_kept_for_them() {
+        for (head, refused) in [
+            ([0xff, 0xff, 0xff, 0xff], FrameError::Negative(-1)),
+            // A TLS client's first bytes.
+            ([0x16, 0x03, 0x01, 0x02], FrameError::TooLarge { size: 369_295_618, limit: 100 }),
+            ([0, 0, 0, 101], FrameError::TooLarge { size: 101, limit: 100 }),
+        ] {
+            assert_eq!(take(&mut BytesMut::from(&head[..]), 100), Err(refused));
+        }
+    }
+
+    #[test]
+    fn room_follows_what_has_arrived() {
+        let limit = 100 << 20;
+        let mut incoming = BytesMut::from(&(limit as i32).to_be_bytes()[..]);
+        make_room(&mut incoming, limit);
+        assert!(incoming.capacity() < 2 * EAGER_BYTES, "{} bytes for four", incoming.capacity());
+    }
+}

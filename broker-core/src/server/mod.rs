@@ -1,0 +1,20 @@
+//! Kafka's wire protocol over TCP (feature `server`): what any Kafka client says, answered by the broker's public API.
+//!
+//! A connection is one task. It reads frames, answers them one after the other, and writes the answers in the order of the
+//! requests, as Kafka does. While an answer is waited for (a fetch without data, a join), nothing behind it is begun.
+
+mod accept;
+mod api;
+mod config;
+mod connection;
+mod dispatch;
+mod frame;
+mod header;
+mod outgoing;
+
+#[cfg(test)]
+mod tests;
+
+pub use accept::Server;
+pub use config::ServerConfig;
+pub use dispatch::{APIS, Api};
