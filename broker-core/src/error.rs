@@ -74,6 +74,10 @@ codes! {
     TopicAlreadyExists = 36 "TOPIC_ALREADY_EXISTS" false;
     /// The number of partitions is illegal.
     InvalidPartitions = 37 "INVALID_PARTITIONS" false;
+    /// The replication factor is not one that the cluster can give.
+    InvalidReplicationFactor = 38 "INVALID_REPLICATION_FACTOR" false;
+    /// The replicas named are not those that there are.
+    InvalidReplicaAssignment = 39 "INVALID_REPLICA_ASSIGNMENT" false;
     /// A setting is unknown, ill-typed or not built.
     InvalidConfig = 40 "INVALID_CONFIG" false;
     /// The request does not fit.
@@ -96,6 +100,10 @@ codes! {
     GroupMaxSizeReached = 81 "GROUP_MAX_SIZE_REACHED" false;
     /// A record or batch breaks a rule.
     InvalidRecord = 87 "INVALID_RECORD" false;
+    /// There is no topic of this id.
+    UnknownTopicId = 100 "UNKNOWN_TOPIC_ID" true;
+    /// The kind of node that is asked for is not the one that answers.
+    UnsupportedEndpointType = 115 "UNSUPPORTED_ENDPOINT_TYPE" false;
 }
 
 /// The broker's one error: a Kafka code and a text that names the thing and the limit.

@@ -61,6 +61,9 @@ pub(super) struct Topic {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct TopicConfig(BTreeMap<String, String>);
 
+/// The most partitions that one topic may have.
+const PARTITIONS_MAX: i32 = 100_000;
+
 /// The file in partition 0's folder that keeps a topic's settings.
 const CONFIG_FILE: &str = "topic.config";
 /// The file in partition 0's folder that says the topic is being deleted.
@@ -200,6 +203,19 @@ fn check_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a topic may grow to `total` partitions.
+fn check_total(topics: &BTreeMap<Arc<str>, Topic>, name: &str, total: i32) -> Result<(), Error> {
+    let Some(topic) = topics.get(name) else {
+        return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
+    };
+    let have = topic.partitions.len() as i32;
+    if total <= have || total > PARTITIONS_MAX {
+        let text = format!("topic '{name}' has {have} partitions: {total} is not more ({PARTITIONS_MAX} at most)");
+        return Err(Error::new(ErrorCode::InvalidPartitions, text));
+    }
+    Ok(())
+}
+
 impl Broker {
     fn changed(&self) {
         self.0.metadata.raise();
@@ -207,24 +223,10 @@ impl Broker {
 
     /// Creates a topic. An error if it is there, or its name or a setting is illegal.
     pub fn create_topic(&self, topic: &NewTopic) -> Result<TopicDescription, Error> {
-        check_name(&topic.name)?;
-        let count = topic.partitions.unwrap_or(self.0.config.num_partitions);
-        if !(1..=100_000).contains(&count) {
-            let text = format!("topic '{}': {count} partitions; 1 to 100000 are possible", topic.name);
-            return Err(Error::new(ErrorCode::InvalidPartitions, text));
-        }
-        let config = TopicConfig(topic.configs.clone());
-        config.check()?;
         let description = {
             let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
-            if topics.contains_key(topic.name.as_str()) {
-                return Err(Error::new(ErrorCode::TopicAlreadyExists, format!("topic '{}' exists already", topic.name)));
-            }
-            let plain = |name: &str| name.replace('.', "_");
-            if let Some(other) = topics.keys().find(|other| plain(other) == plain(&topic.name)) {
-                let text = format!("topic '{}' collides with '{other}': '.' and '_' count as the same in metrics", topic.name);
-                return Err(Error::new(ErrorCode::InvalidTopic, text));
-            }
+            let count = self.check_new(&topics, topic)?;
+            let config = TopicConfig(topic.configs.clone());
             let made = Topic::open(&self.0.disk, &topic.name, count, config, &self.0.config, &self.0.clock)?;
             made.config
                 .store(self.0.disk.as_ref(), &topic.name)
@@ -235,6 +237,33 @@ impl Broker {
         };
         self.changed();
         Ok(description)
+    }
+
+    /// Whether a topic could be created, and what it would be. Nothing is made.
+    pub fn check_topic(&self, topic: &NewTopic) -> Result<TopicDescription, Error> {
+        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let partitions = self.check_new(&topics, topic)?;
+        Ok(TopicDescription { name: Arc::from(topic.name.as_str()), partitions, internal: false })
+    }
+
+    /// How many partitions a new topic gets, if it may be.
+    fn check_new(&self, topics: &BTreeMap<Arc<str>, Topic>, topic: &NewTopic) -> Result<i32, Error> {
+        check_name(&topic.name)?;
+        let count = topic.partitions.unwrap_or(self.0.config.num_partitions);
+        if !(1..=PARTITIONS_MAX).contains(&count) {
+            let text = format!("topic '{}': {count} partitions; 1 to {PARTITIONS_MAX} are possible", topic.name);
+            return Err(Error::new(ErrorCode::InvalidPartitions, text));
+        }
+        TopicConfig(topic.configs.clone()).check()?;
+        if topics.contains_key(topic.name.as_str()) {
+            return Err(Error::new(ErrorCode::TopicAlreadyExists, format!("topic '{}' exists already", topic.name)));
+        }
+        let plain = |name: &str| name.replace('.', "_");
+        if let Some(other) = topics.keys().find(|other| plain(other) == plain(&topic.name)) {
+            let text = format!("topic '{}' collides with '{other}': '.' and '_' count as the same in metrics", topic.name);
+            return Err(Error::new(ErrorCode::InvalidTopic, text));
+        }
+        Ok(count)
     }
 
     /// The topic, made with the defaults if it is not there and `auto.create.topics.enable` allows it.
@@ -258,6 +287,9 @@ impl Broker {
 
     /// Deletes a topic, its data and the offsets stored for it.
     pub fn delete_topic(&self, name: &str) -> Result<(), Error> {
+        if name == OFFSETS_TOPIC {
+            return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal: it stays")));
+        }
         let gone = {
             let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
             let Some(topic) = topics.get(name) else {
@@ -280,18 +312,17 @@ impl Broker {
     pub fn create_partitions(&self, name: &str, total: i32) -> Result<(), Error> {
         {
             let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
-            let Some(topic) = topics.get_mut(name) else {
-                return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
-            };
-            let have = topic.partitions.len() as i32;
-            if total <= have || total > 100_000 {
-                let text = format!("topic '{name}' has {have} partitions: {total} is not more (100000 at most)");
-                return Err(Error::new(ErrorCode::InvalidPartitions, text));
-            }
+            check_total(&topics, name, total)?;
+            let topic = topics.get_mut(name).expect("checked above");
             topic.grow(&self.0.disk, total, &self.0.config, &self.0.clock)?;
         }
         self.changed();
         Ok(())
+    }
+
+    /// Whether a topic could grow to `total` partitions. Nothing is made.
+    pub fn check_partitions(&self, name: &str, total: i32) -> Result<(), Error> {
+        check_total(&self.0.topics.read().unwrap_or_else(PoisonError::into_inner), name, total)
     }
 
     /// One topic, if it is there.

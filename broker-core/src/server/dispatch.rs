@@ -90,6 +90,11 @@ apis! {
     2 ListOffsets 0..=5, read from 1, list_offsets as ListOffsetsRequest;
     3 Metadata 0..=8, read from 0, metadata as MetadataRequest;
     18 ApiVersions 0..=4, read from 0, api_versions as ApiVersionsRequest;
+    19 CreateTopics 2..=7, read from 2, create_topics as CreateTopicsRequest;
+    20 DeleteTopics 1..=6, read from 1, delete_topics as DeleteTopicsRequest;
+    23 OffsetForLeaderEpoch 2..=4, read from 2, offset_for_leader_epoch as OffsetForLeaderEpochRequest;
+    37 CreatePartitions 0..=3, read from 0, create_partitions as CreatePartitionsRequest;
+    60 DescribeCluster 0..=1, read from 0, describe_cluster as DescribeClusterRequest;
 }
 
 /// Finds an API by its key.

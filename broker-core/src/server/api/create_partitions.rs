@@ -1,0 +1,43 @@
+//! CreatePartitions (37), versions 0 to 3: a topic grows to a number of partitions.
+//!
+//! - An assignment is for the new partitions, all of them, and names this broker alone.
+//! - `validate_only` checks everything and makes nothing.
+
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+
+use super::{check_replicas, text};
+use crate::error::{Error, ErrorCode};
+use crate::server::connection::Client;
+use crate::server::header::Request;
+
+pub(in crate::server) async fn answer(client: &Client, _: &Request, body: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    let results = body.topics.into_iter().map(|topic| {
+        let answer = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
+        match grow(client, &topic, body.validate_only) {
+            Ok(()) => answer,
+            Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
+        }
+    });
+    CreatePartitionsResponse::default().with_results(results.collect())
+}
+
+fn grow(client: &Client, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Error> {
+    let broker = &client.shared.broker;
+    broker.check_partitions(&topic.name, topic.count)?;
+    if let Some(assignments) = &topic.assignments {
+        let have = broker.topic(&topic.name).map_or(0, |topic| topic.partitions);
+        if assignments.len() as i32 != topic.count - have {
+            let text = format!(
+                "topic '{}' gets {} partitions, {} are assigned",
+                topic.name.as_str(),
+                topic.count - have,
+                assignments.len()
+            );
+            return Err(Error::new(ErrorCode::InvalidReplicaAssignment, text));
+        }
+        assignments.iter().try_for_each(|partition| check_replicas(client, &topic.name, &partition.broker_ids))?;
+    }
+    if validate_only { Ok(()) } else { broker.create_partitions(&topic.name, topic.count) }
+}

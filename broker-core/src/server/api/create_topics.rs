@@ -1,0 +1,74 @@
+//! CreateTopics (19), versions 2 to 7.
+//!
+//! - Partitions and replication factor -1 (4) are the broker's defaults; an explicit assignment excludes both, and names this
+//!   broker alone. There is one broker, so a replication factor over 1 is refused.
+//! - `validate_only` checks everything and makes nothing.
+//! - A topic named twice in one request is refused. Version 5 tells what was made; 7 would tell an id: topics have none.
+//!
+//! Left out: topic ids; the settings of the topic that was made (5), which is what null says.
+
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+
+use super::{check_replicas, text};
+use crate::broker::NewTopic;
+use crate::error::{Error, ErrorCode};
+use crate::server::connection::Client;
+use crate::server::header::Request;
+
+pub(in crate::server) async fn answer(client: &Client, request: &Request, body: CreateTopicsRequest) -> CreateTopicsResponse {
+    let broker = &client.shared.broker;
+    let names: Vec<_> = body.topics.iter().map(|topic| topic.name.clone()).collect();
+    let topics = body.topics.into_iter().map(|topic| {
+        let answer = CreatableTopicResult::default().with_name(topic.name.clone()).with_configs(None);
+        let once = names.iter().filter(|name| **name == topic.name).count() == 1;
+        let made = new_topic(client, topic, once).and_then(|topic| match body.validate_only {
+            true => broker.check_topic(&topic),
+            false => broker.create_topic(&topic),
+        });
+        match made {
+            Ok(made) if request.version >= 5 => answer.with_num_partitions(made.partitions).with_replication_factor(1),
+            Ok(_) => answer,
+            Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
+        }
+    });
+    CreateTopicsResponse::default().with_topics(topics.collect())
+}
+
+fn new_topic(client: &Client, topic: CreatableTopic, once: bool) -> Result<NewTopic, Error> {
+    let name = topic.name.to_string();
+    let refuse = |code, text: &str| Err(Error::new(code, format!("topic '{name}': {text}")));
+    if !once {
+        return refuse(ErrorCode::InvalidRequest, "it stands more than once in one request");
+    }
+    let mut new = NewTopic::new(name.as_str());
+    if topic.assignments.is_empty() {
+        new.partitions = (topic.num_partitions != -1).then_some(topic.num_partitions);
+        if !matches!(topic.replication_factor, -1 | 1) {
+            let text = format!("replication factor {}: there is one broker", topic.replication_factor);
+            return refuse(ErrorCode::InvalidReplicationFactor, &text);
+        }
+    } else {
+        if topic.num_partitions != -1 || topic.replication_factor != -1 {
+            return refuse(ErrorCode::InvalidRequest, "an assignment excludes partitions and replication factor");
+        }
+        let mut indices: Vec<i32> = topic.assignments.iter().map(|partition| partition.partition_index).collect();
+        indices.sort_unstable();
+        if !indices.iter().copied().eq(0..indices.len() as i32) {
+            return refuse(
+                ErrorCode::InvalidReplicaAssignment,
+                "the partitions of an assignment are numbered from 0, without a gap",
+            );
+        }
+        topic.assignments.iter().try_for_each(|partition| check_replicas(client, &name, &partition.broker_ids))?;
+        new.partitions = Some(indices.len() as i32);
+    }
+    for config in topic.configs {
+        let Some(value) = config.value else {
+            return refuse(ErrorCode::InvalidConfig, &format!("{} has no value", config.name.as_str()));
+        };
+        new.configs.insert(config.name.to_string(), value.to_string());
+    }
+    Ok(new)
+}

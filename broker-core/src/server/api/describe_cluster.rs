@@ -1,0 +1,27 @@
+//! DescribeCluster (60), versions 0 to 1: the one broker. Authorised operations are not told.
+
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use kafka_protocol::messages::{BrokerId, DescribeClusterRequest, DescribeClusterResponse};
+
+use super::text;
+use crate::error::ErrorCode;
+use crate::server::connection::Client;
+use crate::server::header::Request;
+
+/// Version 1 asks for brokers (1) or controllers (2). The one that answers is a broker.
+const BROKERS: i8 = 1;
+
+pub(in crate::server) async fn answer(client: &Client, _: &Request, body: DescribeClusterRequest) -> DescribeClusterResponse {
+    if body.endpoint_type != BROKERS {
+        let message = format!("endpoint type {} is not served", body.endpoint_type);
+        let code = ErrorCode::UnsupportedEndpointType.code();
+        return DescribeClusterResponse::default().with_error_code(code).with_error_message(Some(text(message)));
+    }
+    let config = &client.shared.config;
+    let node = BrokerId(config.node_id);
+    let (host, port) = client.advertised();
+    DescribeClusterResponse::default()
+        .with_cluster_id(text(&config.cluster_id))
+        .with_controller_id(node)
+        .with_brokers(vec![DescribeClusterBroker::default().with_broker_id(node).with_host(text(host)).with_port(port)])
+}

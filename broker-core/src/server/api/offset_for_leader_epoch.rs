@@ -1,0 +1,37 @@
+//! OffsetForLeaderEpoch (23), versions 2 to 4: where an epoch of a partition's leader ends. There is one, and it ends where the
+//! log does.
+
+use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
+use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
+use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
+
+use super::{LEADER_EPOCH, check_epoch};
+use crate::broker::Broker;
+use crate::error::Error;
+use crate::server::connection::Client;
+use crate::server::header::Request;
+
+type Body = OffsetForLeaderEpochRequest;
+
+pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> OffsetForLeaderEpochResponse {
+    let topics = body.topics.into_iter().map(|topic| {
+        let one = |asked: OffsetForLeaderPartition| {
+            let answer = EpochEndOffset::default().with_partition(asked.partition);
+            match end_offset(&client.shared.broker, &topic.topic, &asked) {
+                Ok(Some(end)) => answer.with_leader_epoch(LEADER_EPOCH).with_end_offset(end),
+                Ok(None) => answer.with_leader_epoch(-1).with_end_offset(-1),
+                Err(error) => answer.with_error_code(error.code().code()).with_leader_epoch(-1).with_end_offset(-1),
+            }
+        };
+        let partitions = topic.partitions.into_iter().map(one).collect();
+        OffsetForLeaderTopicResult::default().with_topic(topic.topic.clone()).with_partitions(partitions)
+    });
+    OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+}
+
+/// `None` for an epoch that never was.
+fn end_offset(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> Result<Option<i64>, Error> {
+    check_epoch(asked.current_leader_epoch)?;
+    let partition = broker.partition(topic, asked.partition)?;
+    Ok((asked.leader_epoch == LEADER_EPOCH).then(|| partition.end_offset()))
+}

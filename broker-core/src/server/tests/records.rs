@@ -1,0 +1,187 @@
+//! Records in and out: Produce, Fetch, ListOffsets.
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, TransactionalId,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::{Bench, name, versions};
+use crate::record::BatchBuilder;
+
+pub(super) fn batch(value: &[u8]) -> Bytes {
+    let mut batch = BatchBuilder::new();
+    batch.append(1000, Some(b"k"), Some(value), &[]);
+    batch.build().freeze()
+}
+
+pub(super) fn produce(topic: &'static str, partition: i32, records: Bytes) -> ProduceRequest {
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
+    let topic = TopicProduceData::default().with_name(name(topic)).with_partition_data(vec![data]);
+    ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic])
+}
+
+pub(super) fn fetch(topic: &'static str, partition: i32, offset: i64) -> FetchRequest {
+    let partition =
+        FetchPartition::default().with_partition(partition).with_fetch_offset(offset).with_partition_max_bytes(1 << 20);
+    let topic = FetchTopic::default().with_topic(name(topic)).with_partitions(vec![partition]);
+    FetchRequest::default().with_max_bytes(1 << 20).with_min_bytes(1).with_topics(vec![topic])
+}
+
+#[tokio::test]
+async fn what_is_produced_is_fetched_byte_for_byte() {
+    let mut bench = Bench::new().await;
+    for (offset, version) in versions::<ProduceRequest>().enumerate() {
+        let answer = bench.ask(version, &produce("t", 0, batch(b"v"))).await;
+        let answer = &answer.responses[0].partition_responses[0];
+        assert_eq!(
+            (answer.error_code, answer.base_offset, answer.log_append_time_ms),
+            (0, offset as i64, -1),
+            "version {version}"
+        );
+    }
+    let end = bench.broker.partition("t", 0).expect("there").end_offset();
+    for version in versions::<FetchRequest>() {
+        let answer = bench.ask(version, &fetch("t", 0, 2)).await;
+        let found = &answer.responses[0].partitions[0];
+        assert_eq!((found.error_code, found.high_watermark, found.last_stable_offset), (0, end, end), "version {version}");
+        assert!(found.aborted_transactions.is_none());
+        let mut expected = BytesMut::new();
+        for offset in 2..end {
+            let mut one = BytesMut::from(&batch(b"v")[..]);
+            one[..8].copy_from_slice(&offset.to_be_bytes());
+            one[12..16].copy_from_slice(&[0; 4]);
+            expected.extend_from_slice(&one);
+        }
+        assert_eq!(found.records.as_deref(), Some(&expected[..]), "version {version}");
+        let committed = bench.ask(version, &fetch("t", 0, 2).with_isolation_level(1)).await;
+        assert_eq!(committed.responses[0].partitions[0].aborted_transactions.as_ref().map(Vec::len), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_fetch_is_an_empty_run_and_outside_the_log_is_an_error() {
+    let mut bench = Bench::new().await;
+    for version in versions::<FetchRequest>() {
+        for (topic, partition, offset, error) in
+            [("t", 0, 0, 0), ("t", 0, 1, 1), ("t", 0, -1, 1), ("t", 2, 0, 3), ("absent", 0, 0, 3)]
+        {
+            let answer = bench.ask(version, &fetch(topic, partition, offset)).await;
+            let found = &answer.responses[0].partitions[0];
+            assert_eq!((found.error_code, found.records.as_deref()), (error, Some(&b""[..])), "{topic}-{partition} at {offset}");
+        }
+    }
+    let mut ahead = fetch("t", 0, 0);
+    ahead.topics[0].partitions[0].current_leader_epoch = 7;
+    assert_eq!(bench.ask(9, &ahead).await.responses[0].partitions[0].error_code, 75);
+    assert_eq!(bench.ask(7, &fetch("t", 0, 0).with_session_id(5).with_session_epoch(1)).await.error_code, 70);
+    let session = bench.ask(7, &fetch("t", 0, 0).with_session_epoch(0)).await;
+    assert_eq!((session.error_code, session.session_id), (0, 0));
+}
+
+#[tokio::test]
+async fn a_fetch_waits_for_records_and_the_answers_before_it_do_not() {
+    let mut bench = Bench::new().await;
+    let first = bench.send(3, &MetadataRequest::default().with_topics(None)).await;
+    let parked = bench.send(4, &fetch("t", 1, 0).with_max_wait_ms(60_000)).await;
+    let last = bench.send(0, &ApiVersionsRequest::default()).await;
+    bench.receive::<MetadataRequest>(3, first).await;
+    let partition = bench.broker.partition("t", 1).expect("there");
+    partition.produce(BytesMut::from(&batch(b"late")[..])).expect("produced");
+    let answer = bench.receive::<FetchRequest>(4, parked).await;
+    assert_eq!(answer.responses[0].partitions[0].high_watermark, 1);
+    bench.receive::<ApiVersionsRequest>(0, last).await;
+}
+
+#[tokio::test]
+async fn the_first_batch_comes_whatever_the_limits_say() {
+    let mut bench = Bench::new().await;
+    for partition in [0, 1] {
+        for _ in 0..3 {
+            bench.ask(3, &produce("t", partition, batch(&[7; 1000]))).await;
+        }
+    }
+    let both = |max_bytes, partition_max_bytes| {
+        let partition =
+            |partition| FetchPartition::default().with_partition(partition).with_partition_max_bytes(partition_max_bytes);
+        let topic = FetchTopic::default().with_topic(name("t")).with_partitions(vec![partition(1), partition(0)]);
+        FetchRequest::default().with_max_bytes(max_bytes).with_topics(vec![topic])
+    };
+    let one = batch(&[7; 1000]).len();
+    for (max_bytes, partition_max_bytes, expected) in [
+        (1, 1 << 20, [one, 0]),
+        (1 << 20, 1, [one, one]),
+        (1 << 20, 1 << 20, [3 * one, 3 * one]),
+        (3 * one as i32, 1 << 20, [3 * one, 0]),
+    ] {
+        let answer = bench.ask(4, &both(max_bytes, partition_max_bytes)).await;
+        let found: Vec<_> =
+            answer.responses[0].partitions.iter().map(|found| found.records.as_ref().map_or(0, Bytes::len)).collect();
+        assert_eq!(found, expected, "{max_bytes} in all, {partition_max_bytes} a partition");
+    }
+}
+
+#[tokio::test]
+async fn produces_that_are_refused() {
+    let mut bench = Bench::new().await;
+    let mut damaged = BytesMut::from(&batch(b"v")[..]);
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    let two = [batch(b"v"), batch(b"v")].concat();
+    for (request, error, part) in [
+        (produce("t", 0, damaged.freeze()), 2, "checksum"),
+        (produce("t", 0, Bytes::from(two)), 87, "more than one batch"),
+        (produce("t", 0, Bytes::new()), 2, "not a record batch"),
+        (produce("t", 9, batch(b"v")), 3, "it has 2"),
+        (produce("absent", 0, batch(b"v")), 3, "no such topic"),
+        (produce("t", 0, batch(b"v")).with_acks(2), 21, "acks is 2"),
+        (
+            produce("t", 0, batch(b"v")).with_transactional_id(Some(TransactionalId(StrBytes::from_static_str("x")))),
+            42,
+            "transactions",
+        ),
+    ] {
+        let answer = bench.ask(8, &request).await;
+        let refused = &answer.responses[0].partition_responses[0];
+        let told = refused.error_message.as_deref().unwrap_or_default();
+        assert_eq!((refused.error_code, refused.base_offset), (error, -1), "{told}");
+        assert!(told.contains(part), "{told}");
+        assert!(bench.ask(3, &request).await.responses[0].partition_responses[0].error_message.is_none());
+    }
+    assert_eq!(bench.broker.partition("t", 0).expect("there").end_offset(), 0);
+}
+
+#[tokio::test]
+async fn without_acks_there_is_no_answer_and_an_error_closes() {
+    let mut bench = Bench::new().await;
+    bench.send(3, &produce("t", 0, batch(b"v")).with_acks(0)).await;
+    assert_eq!(bench.ask(0, &ApiVersionsRequest::default()).await.error_code, 0);
+    assert_eq!(bench.broker.partition("t", 0).expect("there").end_offset(), 1);
+    bench.send(3, &produce("t", 9, batch(b"v")).with_acks(0)).await;
+    assert!(bench.receive_raw().await.is_none());
+}
+
+#[tokio::test]
+async fn offsets_by_time() {
+    let mut bench = Bench::new().await;
+    bench.ask(3, &produce("t", 0, batch(b"v"))).await;
+    for version in versions::<ListOffsetsRequest>() {
+        for (topic, timestamp, expected) in [
+            ("t", -1, (0, 1, -1)),
+            ("t", -2, (0, 0, -1)),
+            ("t", 1000, (0, 0, 1000)),
+            ("t", 1001, (0, -1, -1)),
+            ("t", -9, (35, -1, -1)),
+            ("absent", -1, (3, -1, -1)),
+        ] {
+            let partition = ListOffsetsPartition::default().with_timestamp(timestamp);
+            let topic = ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
+            let answer = bench.ask(version, &ListOffsetsRequest::default().with_topics(vec![topic])).await;
+            let found = &answer.topics[0].partitions[0];
+            assert_eq!((found.error_code, found.offset, found.timestamp), expected, "{timestamp}, version {version}");
+        }
+    }
+}
