@@ -18,6 +18,10 @@ pub struct BrokerConfig {
     pub message_decompressed_bytes_max: usize,
     /// `log.message.timestamp.after.max.ms`: how far a record's timestamp may lie in the future; one hour.
     pub log_message_timestamp_after_max_ms: i64,
+    /// `producer.id.expiration.ms`: how long a partition remembers a producer that writes nothing; one day.
+    pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`: how often it looks for such ones; ten minutes.
+    pub producer_id_expiration_check_interval_ms: i64,
     /// `offsets.topic.num.partitions`: partitions of `__consumer_offsets`; 50. Fixed once groups are stored.
     pub offsets_topic_num_partitions: i32,
     /// `offsets.topic.segment.bytes`: how much a shard of `__consumer_offsets` grows before it is rewritten; 100 MiB.
@@ -46,6 +50,8 @@ impl Default for BrokerConfig {
             message_max_bytes: 1_048_588,
             message_decompressed_bytes_max: 128 << 20,
             log_message_timestamp_after_max_ms: 3_600_000,
+            producer_id_expiration_ms: 86_400_000,
+            producer_id_expiration_check_interval_ms: 600_000,
             offsets_topic_num_partitions: 50,
             offsets_topic_segment_bytes: 100 << 20,
             offset_metadata_max_bytes: 4096,
@@ -84,6 +90,12 @@ impl BrokerConfig {
             (1..=i32::MAX as usize).contains(&self.message_decompressed_bytes_max),
             format!("message.decompressed.bytes.max is {}: 1 to 2147483647", self.message_decompressed_bytes_max),
         );
+        for (name, time) in [
+            ("producer.id.expiration.ms", self.producer_id_expiration_ms),
+            ("producer.id.expiration.check.interval.ms", self.producer_id_expiration_check_interval_ms),
+        ] {
+            check(time >= 1, format!("{name} is {time}: at least 1"));
+        }
         check(
             self.offsets_topic_num_partitions >= 1,
             format!("offsets.topic.num.partitions is {}: at least 1", self.offsets_topic_num_partitions),

@@ -82,6 +82,10 @@ codes! {
     InvalidConfig = 40 "INVALID_CONFIG" false;
     /// The request does not fit.
     InvalidRequest = 42 "INVALID_REQUEST" false;
+    /// A batch's sequence does not follow the producer's last one.
+    OutOfOrderSequenceNumber = 45 "OUT_OF_ORDER_SEQUENCE_NUMBER" false;
+    /// A newer instance of the producer has written.
+    InvalidProducerEpoch = 47 "INVALID_PRODUCER_EPOCH" false;
     /// The storage failed; the partition takes no more writes.
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR" true;
     /// The group has members.

@@ -2,6 +2,7 @@
 
 mod groups;
 mod open;
+mod producer_ids;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ struct Inner {
     topics: RwLock<BTreeMap<Arc<str>, topics::Topic>>,
     /// Counts changes of topics and partitions.
     metadata: Arc<Counter>,
+    producer_ids: producer_ids::ProducerIds,
     shards: Arc<Vec<Mutex<Shard>>>,
     driver: Driver,
     durable: bool,
@@ -93,9 +95,11 @@ impl Broker {
     pub async fn close(&self) -> Result<(), Error> {
         self.0.closed.store(true, Ordering::Release);
         self.0.driver.close().await;
-        if !self.0.durable {
-            return Ok(());
-        }
+        if self.0.durable { self.sync() } else { Ok(()) }
+    }
+
+    /// Makes everything durable that was acknowledged before: safe from a power cut, not only from the process's end.
+    pub fn sync(&self) -> Result<(), Error> {
         let all: Vec<PartitionHandle> = {
             let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
             topics.values().flat_map(|topic| topic.partitions.iter().cloned()).collect()

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
+use super::producer_ids::ProducerIds;
 use super::topics::{Topic, TopicConfig};
 use super::{Broker, Inner};
 use crate::config::BrokerConfig;
@@ -105,6 +106,7 @@ impl BrokerBuilder {
             let topic = Topic::open(&disk, &name, count, config, &self.config, &clock)?;
             topics.insert(topic.name.clone(), topic);
         }
+        let producer_ids = ProducerIds::load(&disk)?;
         let shards = open_shards(&disk, &clock, &self.config, offsets)?;
         let driver = Driver::new(shards.clone(), clock.clone(), seed);
         Ok(Broker(Arc::new(Inner {
@@ -113,6 +115,7 @@ impl BrokerBuilder {
             clock,
             topics: RwLock::new(topics),
             metadata: Arc::default(),
+            producer_ids,
             shards,
             driver,
             durable,

@@ -137,6 +137,8 @@ impl TopicConfig {
             decompressed_bytes_max: broker.message_decompressed_bytes_max,
             log_append_time: self.0.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime"),
             timestamp_after_max_ms: broker.log_message_timestamp_after_max_ms,
+            producer_id_expiration_ms: broker.producer_id_expiration_ms,
+            producer_id_expiration_check_interval_ms: broker.producer_id_expiration_check_interval_ms,
         }
     }
 }

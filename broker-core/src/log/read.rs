@@ -150,7 +150,7 @@ pub(super) fn read_ahead(file: &dyn DiskFile, position: u64, need: usize) -> io:
 }
 
 /// That many bytes, joined if the file hands them out in pieces; fewer only at the end.
-fn read_exact(file: &dyn DiskFile, position: u64, length: usize) -> io::Result<Bytes> {
+pub(super) fn read_exact(file: &dyn DiskFile, position: u64, length: usize) -> io::Result<Bytes> {
     let first = file.read(position, length)?;
     if first.len() == length || first.is_empty() {
         return Ok(first);

@@ -22,6 +22,10 @@ pub(super) struct Checked {
 pub(super) struct Refusal(ErrorCode, String);
 
 impl Refusal {
+    pub fn new(code: ErrorCode, text: String) -> Self {
+        Self(code, text)
+    }
+
     pub fn on(self, partition: &TopicPartition) -> Error {
         Error::new(self.0, format!("{partition}: {}", self.1))
     }
@@ -86,10 +90,15 @@ fn check_attributes(batch: &[u8]) -> Result<(), Refusal> {
     if attributes & LOG_APPEND_TIME_BIT != 0 {
         return refuse(ErrorCode::InvalidTimestamp, "only the broker sets LogAppendTime");
     }
-    if attributes & TRANSACTIONAL_BIT != 0 || header::i64(batch, at::PRODUCER_ID) >= 0 {
+    if attributes & TRANSACTIONAL_BIT != 0 {
+        return refuse(ErrorCode::InvalidRecord, "transactions are not built; send without a transactional id");
+    }
+    let (id, epoch) = (header::i64(batch, at::PRODUCER_ID), header::i16(batch, at::PRODUCER_EPOCH));
+    let sequence = header::i32(batch, at::BASE_SEQUENCE);
+    if id >= 0 && (epoch < 0 || sequence < 0) {
         return refuse(
             ErrorCode::InvalidRecord,
-            "idempotent and transactional producers are not built; send without a producer id",
+            format!("producer {id} has epoch {epoch} and sequence {sequence}: none below 0"),
         );
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! One partition: its log behind one short lock, validation in front of it, readers woken behind it.
 
 mod append;
+mod producer_state;
 mod signal;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
+use producer_state::{Appended, ProducerBatch, ProducerStates};
 pub use signal::{DataSignal, WatchGuard};
 
 use crate::error::{Error, ErrorCode};
@@ -29,6 +31,8 @@ pub struct Produced {
     pub base_offset: i64,
     /// The broker's timestamp, where the topic says `LogAppendTime`.
     pub log_append_time: Option<i64>,
+    /// Whether the producer had sent the same batch before: nothing was appended, the offset is that of then.
+    pub duplicate: bool,
 }
 
 /// What a fetch found.
@@ -50,6 +54,8 @@ pub(crate) struct PartitionConfig {
     pub decompressed_bytes_max: usize,
     pub log_append_time: bool,
     pub timestamp_after_max_ms: i64,
+    pub producer_id_expiration_ms: i64,
+    pub producer_id_expiration_check_interval_ms: i64,
 }
 
 /// A partition of the broker. Cheap to clone; a client keeps it.
@@ -60,11 +66,17 @@ struct Partition {
     id: TopicPartition,
     config: PartitionConfig,
     clock: Arc<dyn Clock>,
-    log: Mutex<Log>,
+    state: Mutex<State>,
     start: AtomicI64,
     end: AtomicI64,
     deleted: AtomicBool,
     watchers: signal::Watchers,
+}
+
+/// What the partition's lock guards.
+struct State {
+    log: Log,
+    producers: ProducerStates,
 }
 
 impl PartitionHandle {
@@ -74,14 +86,18 @@ impl PartitionHandle {
         config: PartitionConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let log = Log::open(disk, id.to_string(), config.log.clone()).map_err(|error| storage(&id, "cannot be opened", error))?;
+        let failed = |error| storage(&id, "cannot be opened", error);
+        let log = Log::open(disk, id.to_string(), config.log.clone()).map_err(failed)?;
+        let (mut producers, now) = (ProducerStates::default(), clock.wall_ms());
+        crate::log::headers(&log, log.start(), |header| producers.read(header, now)).map_err(failed)?;
         let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
         let (deleted, watchers) = (AtomicBool::new(false), signal::Watchers::default());
-        Ok(Self(Arc::new(Partition { id, config, clock, log: Mutex::new(log), start, end, deleted, watchers })))
+        let state = Mutex::new(State { log, producers });
+        Ok(Self(Arc::new(Partition { id, config, clock, state, start, end, deleted, watchers })))
     }
 
-    fn log(&self) -> MutexGuard<'_, Log> {
-        self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_there(&self) -> Result<(), Error> {
@@ -130,17 +146,31 @@ impl PartitionHandle {
         let checked = append::check(&batch, &self.0.config, now).map_err(|refusal| refusal.on(&self.0.id))?;
         let max_timestamp = if self.0.config.log_append_time { now } else { checked.max_timestamp };
         append::stamp_time(&mut batch, max_timestamp, self.0.config.log_append_time);
-        let mut log = self.log();
+        let producer = ProducerBatch::of(&batch);
+        let mut state = self.state();
         // Again, under the lock: a deleted log must not come back by a write that was on its way.
         self.check_there()?;
-        let base_offset = log.end();
+        if let Some(producer) = producer
+            && let Some(before) = state.producers.check(producer).map_err(|refusal| refusal.on(&self.0.id))?
+        {
+            let log_append_time = self.0.config.log_append_time.then_some(before.timestamp);
+            return Ok(Produced { base_offset: before.base_offset(), log_append_time, duplicate: true });
+        }
+        let base_offset = state.log.end();
         append::stamp_offset(&mut batch, base_offset);
+        let appended = Appended::of(&batch, base_offset);
         let last_offset = base_offset + i64::from(checked.count) - 1;
-        log.append(batch.freeze(), last_offset, max_timestamp).map_err(|error| storage(&self.0.id, "takes no writes", error))?;
-        self.0.end.store(log.end(), Ordering::Release);
-        drop(log);
+        let written = state.log.append(batch.freeze(), last_offset, max_timestamp);
+        written.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+        if let Some(producer) = producer {
+            let config = &self.0.config;
+            state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
+            state.producers.note(producer, appended, now);
+        }
+        self.0.end.store(state.log.end(), Ordering::Release);
+        drop(state);
         self.0.watchers.notify();
-        Ok(Produced { base_offset, log_append_time: self.0.config.log_append_time.then_some(now) })
+        Ok(Produced { base_offset, log_append_time: self.0.config.log_append_time.then_some(now), duplicate: false })
     }
 
     /// Whole batches from the one that holds `offset` on; empty at the end. At least one batch whatever `max_bytes` says.
@@ -154,7 +184,7 @@ impl PartitionHandle {
         if offset == high_watermark {
             return Ok(Fetched { batches: Vec::new(), high_watermark, log_start });
         }
-        let batches = crate::log::read(|look| look(&mut self.log()), offset, max_bytes)
+        let batches = crate::log::read(|look| look(&mut self.state().log), offset, max_bytes)
             .map_err(|error| storage(&self.0.id, "cannot be read", error))?;
         // Asked again: what was read may have been appended since.
         Ok(Fetched { batches, high_watermark: self.end_offset(), log_start })
@@ -163,7 +193,7 @@ impl PartitionHandle {
     /// The first record with this timestamp (milliseconds since 1970) or a later one: its offset and timestamp.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(i64, i64)>, Error> {
         self.check_there()?;
-        self.log().find_timestamp(timestamp).map_err(|error| storage(&self.0.id, "cannot be read", error))
+        self.state().log.find_timestamp(timestamp).map_err(|error| storage(&self.0.id, "cannot be read", error))
     }
 
     /// Calls `signal` on every append, and when the partition is deleted, until the guard is dropped.
@@ -173,14 +203,14 @@ impl PartitionHandle {
 
     /// Makes everything durable.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.log().sync().map_err(|error| storage(&self.0.id, "cannot be synced", error))
+        self.state().log.sync().map_err(|error| storage(&self.0.id, "cannot be synced", error))
     }
 
     /// Refuses everything from now on. Nothing is being written any more when this returns: the files may go.
     pub(crate) fn delete(&self) {
-        let log = self.log();
+        let state = self.state();
         self.0.deleted.store(true, Ordering::Release);
-        drop(log);
+        drop(state);
         self.0.watchers.notify();
     }
 
@@ -188,12 +218,12 @@ impl PartitionHandle {
     /// leaves both: read in order, they give the same.
     pub(crate) fn rewrite(&self, write: impl FnOnce(&Self) -> Result<(), Error>) -> Result<(), Error> {
         let base = {
-            let mut log = self.log();
+            let log = &mut self.state().log;
             log.roll().map_err(|error| storage(&self.0.id, "takes no writes", error))?;
             log.end()
         };
         write(self)?;
-        let mut log = self.log();
+        let log = &mut self.state().log;
         let removed = log.sync_from(base).and_then(|()| log.remove_before(base));
         self.0.start.store(log.start(), Ordering::Release);
         removed.map_err(|error| storage(&self.0.id, "takes no writes", error))

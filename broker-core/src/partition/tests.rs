@@ -37,6 +37,8 @@ pub(super) fn config() -> PartitionConfig {
         decompressed_bytes_max: 100_000,
         log_append_time: false,
         timestamp_after_max_ms: HOUR,
+        producer_id_expiration_ms: 24 * HOUR,
+        producer_id_expiration_check_interval_ms: HOUR,
     }
 }
 
@@ -94,9 +96,17 @@ const REFUSALS: &[Refusal] = &[
     ("two batches", |b| b.extend_from_slice(&b.clone()), ErrorCode::InvalidRecord, "more than one"),
     ("codec", |b| put(b, 21, &[0, 5]), ErrorCode::UnsupportedCompressionType, "codec 5"),
     ("append time", |b| put(b, 21, &[0, 8]), ErrorCode::InvalidTimestamp, "LogAppendTime"),
-    ("transactional", |b| put(b, 21, &[0, 16]), ErrorCode::InvalidRecord, "producer"),
+    ("transactional", |b| put(b, 21, &[0, 16]), ErrorCode::InvalidRecord, "transactional"),
     ("control", |b| put(b, 21, &[0, 32]), ErrorCode::InvalidRecord, "control"),
-    ("producer id", |b| put(b, 43, &[0; 8]), ErrorCode::InvalidRecord, "producer id"),
+    ("producer without an epoch", |b| put(b, 43, &[0; 8]), ErrorCode::InvalidRecord, "epoch -1"),
+    (
+        "producer without a sequence",
+        |b| {
+            put(b, 43, &[0; 10]);
+        },
+        ErrorCode::InvalidRecord,
+        "sequence -1",
+    ),
     ("last delta", |b| put(b, 23, &[0, 0, 0, 5]), ErrorCode::InvalidRecord, "last offset delta"),
     (
         "no records",

@@ -21,6 +21,7 @@ pub struct BatchBuilder {
     base_timestamp: i64,
     max_timestamp: i64,
     compression: Compression,
+    producer: Option<(i64, i16, i32)>,
 }
 
 impl Default for BatchBuilder {
@@ -33,6 +34,7 @@ impl Default for BatchBuilder {
             base_timestamp: 0,
             max_timestamp: 0,
             compression: Compression::NONE,
+            producer: None,
         }
     }
 }
@@ -47,6 +49,11 @@ impl BatchBuilder {
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
+    }
+
+    /// The next batch that is built is this producer's: its id, its epoch, and the sequence of the first record.
+    pub fn producer(&mut self, id: i64, epoch: i16, sequence: i32) {
+        self.producer = Some((id, epoch, sequence));
     }
 
     /// Finds room for a batch whose header and first record take `first` bytes: in the chunk that the last one left, if a
@@ -126,7 +133,7 @@ impl BatchBuilder {
         index as u32
     }
 
-    /// Finishes the batch: base offset 0, no producer, checksum set. The builder is empty again.
+    /// Finishes the batch: base offset 0, checksum set. The builder is empty again, and the next batch has no producer.
     pub fn build(&mut self) -> BytesMut {
         let count = std::mem::take(&mut self.count);
         if count == 0 {
@@ -147,9 +154,10 @@ impl BatchBuilder {
         batch[at::LAST_OFFSET_DELTA..at::LAST_OFFSET_DELTA + 4].copy_from_slice(&(count - 1).to_be_bytes());
         batch[at::BASE_TIMESTAMP..at::BASE_TIMESTAMP + 8].copy_from_slice(&self.base_timestamp.to_be_bytes());
         batch[at::MAX_TIMESTAMP..at::MAX_TIMESTAMP + 8].copy_from_slice(&self.max_timestamp.to_be_bytes());
-        batch[at::PRODUCER_ID..at::PRODUCER_ID + 8].copy_from_slice(&(-1i64).to_be_bytes());
-        batch[at::PRODUCER_EPOCH..at::PRODUCER_EPOCH + 2].copy_from_slice(&(-1i16).to_be_bytes());
-        batch[at::BASE_SEQUENCE..at::BASE_SEQUENCE + 4].copy_from_slice(&(-1i32).to_be_bytes());
+        let (id, epoch, sequence) = self.producer.take().unwrap_or((-1, -1, -1));
+        batch[at::PRODUCER_ID..at::PRODUCER_ID + 8].copy_from_slice(&id.to_be_bytes());
+        batch[at::PRODUCER_EPOCH..at::PRODUCER_EPOCH + 2].copy_from_slice(&epoch.to_be_bytes());
+        batch[at::BASE_SEQUENCE..at::BASE_SEQUENCE + 4].copy_from_slice(&sequence.to_be_bytes());
         batch[at::COUNT..at::COUNT + 4].copy_from_slice(&count.to_be_bytes());
         set_crc(&mut batch);
         batch

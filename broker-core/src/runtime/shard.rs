@@ -50,6 +50,8 @@ impl ShardConfig {
                 decompressed_bytes_max: config.message_decompressed_bytes_max,
                 log_append_time: false,
                 timestamp_after_max_ms: i64::MAX,
+                producer_id_expiration_ms: config.producer_id_expiration_ms,
+                producer_id_expiration_check_interval_ms: config.producer_id_expiration_check_interval_ms,
             },
             limits: GroupLimits {
                 min_session_timeout_ms: config.group_min_session_timeout_ms,

@@ -1,0 +1,177 @@
+//! What each idempotent producer wrote last: whether a batch is new, was there before, or leaves a gap.
+
+use std::collections::BTreeMap;
+
+use super::append::Refusal;
+use crate::error::ErrorCode;
+use crate::record::{CONTROL_BIT, at, header};
+
+/// How many batches are remembered of a producer. A client has at most five in flight, so an older one is not sent again.
+pub(super) const WINDOW: usize = 5;
+
+/// Whose batch it is, and its place in what that producer sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ProducerBatch {
+    pub id: i64,
+    pub epoch: i16,
+    pub first_sequence: i32,
+    pub last_sequence: i32,
+}
+
+/// A batch that was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Appended {
+    pub last_sequence: i32,
+    pub last_offset: i64,
+    /// Its last offset's distance from its first, and its last sequence's from its first.
+    pub offset_delta: i32,
+    /// Its largest.
+    pub timestamp: i64,
+}
+
+/// One producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ProducerState {
+    pub epoch: i16,
+    /// The last ones, oldest first: the first `count` of them count.
+    appended: [Appended; WINDOW],
+    count: usize,
+    /// When it wrote last, by this broker's clock; when it was read back, after a restart.
+    seen_ms: i64,
+}
+
+/// All producers of a partition.
+#[derive(Debug, Default)]
+pub(super) struct ProducerStates {
+    by_id: BTreeMap<i64, ProducerState>,
+    /// Up to when producers that write no more were forgotten.
+    expired_ms: i64,
+}
+
+/// The sequence that many behind: past the largest it goes on at 0.
+pub(super) fn sequence_after(sequence: i32, more: i32) -> i32 {
+    let sum = i64::from(sequence) + i64::from(more);
+    (if sum > i64::from(i32::MAX) { sum - i64::from(i32::MAX) - 1 } else { sum }) as i32
+}
+
+impl ProducerBatch {
+    /// From a whole header; none if the batch has no producer, or is a marker, which has no sequence.
+    pub fn of(batch: &[u8]) -> Option<Self> {
+        let id = header::i64(batch, at::PRODUCER_ID);
+        if id < 0 || header::i16(batch, at::ATTRIBUTES) & CONTROL_BIT != 0 {
+            return None;
+        }
+        let first_sequence = header::i32(batch, at::BASE_SEQUENCE);
+        Some(Self {
+            id,
+            epoch: header::i16(batch, at::PRODUCER_EPOCH),
+            first_sequence,
+            last_sequence: sequence_after(first_sequence, header::i32(batch, at::LAST_OFFSET_DELTA)),
+        })
+    }
+}
+
+impl Appended {
+    /// From a whole header.
+    pub fn of(batch: &[u8], base_offset: i64) -> Self {
+        let offset_delta = header::i32(batch, at::LAST_OFFSET_DELTA);
+        Self {
+            last_sequence: sequence_after(header::i32(batch, at::BASE_SEQUENCE), offset_delta),
+            last_offset: base_offset.saturating_add(i64::from(offset_delta)),
+            offset_delta,
+            timestamp: header::i64(batch, at::MAX_TIMESTAMP),
+        }
+    }
+
+    /// The offset that the batch's producer was told.
+    pub fn base_offset(&self) -> i64 {
+        self.last_offset - i64::from(self.offset_delta)
+    }
+
+    fn is(&self, batch: ProducerBatch) -> bool {
+        self.last_sequence == batch.last_sequence
+            && sequence_after(batch.first_sequence, self.offset_delta) == batch.last_sequence
+    }
+}
+
+impl ProducerState {
+    /// A producer with its last batch only: what a snapshot keeps.
+    pub fn with_last(epoch: i16, last: Option<Appended>, seen_ms: i64) -> Self {
+        let mut state = Self { epoch, appended: [Appended::default(); WINDOW], count: 0, seen_ms };
+        last.into_iter().for_each(|last| state.push(last));
+        state
+    }
+
+    /// Its batches, oldest first.
+    pub fn appended(&self) -> &[Appended] {
+        &self.appended[..self.count]
+    }
+
+    fn push(&mut self, batch: Appended) {
+        if self.count == WINDOW {
+            self.appended.rotate_left(1);
+            self.count -= 1;
+        }
+        self.appended[self.count] = batch;
+        self.count += 1;
+    }
+}
+
+impl ProducerStates {
+    /// Whether a batch may be appended; the one that was appended before, if it is that again.
+    pub fn check(&self, batch: ProducerBatch) -> Result<Option<Appended>, Refusal> {
+        let Some(state) = self.by_id.get(&batch.id) else { return Ok(None) };
+        let ProducerBatch { id, epoch, first_sequence, .. } = batch;
+        if epoch < state.epoch {
+            let text = format!("producer {id} writes with epoch {epoch}, it is at {} already", state.epoch);
+            return Err(Refusal::new(ErrorCode::InvalidProducerEpoch, text));
+        }
+        if epoch > state.epoch {
+            if first_sequence == 0 {
+                return Ok(None);
+            }
+            let text = format!("producer {id} begins epoch {epoch} with sequence {first_sequence}, not 0");
+            return Err(Refusal::new(ErrorCode::OutOfOrderSequenceNumber, text));
+        }
+        if let Some(before) = state.appended().iter().find(|appended| appended.is(batch)) {
+            return Ok(Some(*before));
+        }
+        match state.appended().last() {
+            Some(last) if sequence_after(last.last_sequence, 1) != first_sequence => {
+                let expected = sequence_after(last.last_sequence, 1);
+                let text = format!("producer {id}, epoch {epoch}: sequence {first_sequence} comes where {expected} was expected");
+                Err(Refusal::new(ErrorCode::OutOfOrderSequenceNumber, text))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Remembers a batch of the log by its header.
+    pub fn read(&mut self, batch: &[u8], now_ms: i64) {
+        if let Some(producer) = ProducerBatch::of(batch) {
+            self.note(producer, Appended::of(batch, header::i64(batch, at::BASE_OFFSET)), now_ms);
+        }
+    }
+
+    /// Remembers a batch that was appended.
+    pub fn note(&mut self, producer: ProducerBatch, appended: Appended, now_ms: i64) {
+        let fresh = ProducerState::with_last(producer.epoch, None, now_ms);
+        let state = self.by_id.entry(producer.id).or_insert(fresh);
+        if state.epoch != producer.epoch {
+            *state = fresh;
+        }
+        state.push(appended);
+        state.seen_ms = now_ms;
+    }
+
+    /// Forgets who wrote nothing for `expiration_ms`, at most every `interval_ms`: a batch that such a producer sends again is
+    /// taken for a new one.
+    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64, interval_ms: i64) {
+        // A clock that was put back starts over.
+        if (self.expired_ms..self.expired_ms.saturating_add(interval_ms)).contains(&now_ms) {
+            return;
+        }
+        self.expired_ms = now_ms;
+        self.by_id.retain(|_, state| now_ms.saturating_sub(state.seen_ms) < expiration_ms);
+    }
+}
