@@ -104,9 +104,9 @@ impl Broker {
             let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
             topics.values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
         };
-        let shards = self.0.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).sync());
+        let shards = self.0.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).close());
         // All of them, whatever one says: a failed partition must not cost the others their durability.
-        let synced = all.iter().map(PartitionHandle::sync).chain(shards);
+        let synced = all.iter().map(PartitionHandle::close).chain(shards);
         synced.fold(Ok(()), Result::and)
     }
 }

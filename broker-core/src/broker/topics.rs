@@ -132,6 +132,7 @@ impl TopicConfig {
             log: LogConfig {
                 segment_bytes: self.number("segment.bytes").unwrap_or(broker.log_segment_bytes),
                 index_interval_bytes: broker.log_index_interval_bytes,
+                ..LogConfig::default()
             },
             max_message_bytes: self.number("max.message.bytes").map_or(broker.message_max_bytes, |bytes| bytes as usize),
             decompressed_bytes_max: broker.message_decompressed_bytes_max,

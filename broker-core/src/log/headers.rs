@@ -11,11 +11,16 @@ use crate::record::batch::peek_size;
 const CHUNK_BYTES: usize = 8 * 1024;
 
 /// Shows the header of each batch from the one that holds `offset` on, in order; the records behind it are not read.
-pub(crate) fn headers(log: &Log, offset: i64, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut next = log.locate(offset);
-    while let Some(stretch) = next {
+pub(crate) fn headers(log: &mut Log, offset: i64, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut next = log.locate(offset)?;
+    while let Some(mut stretch) = next {
+        if !stretch.look_up()? {
+            log.rebuild(stretch.base)?;
+            next = log.locate(offset)?;
+            continue;
+        }
         walk(&stretch, &mut visit)?;
-        next = log.locate_behind(&stretch);
+        next = log.locate_behind(&stretch)?;
     }
     Ok(())
 }

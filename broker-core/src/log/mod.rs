@@ -1,13 +1,25 @@
 //! A partition's log: segments of whole batches, laid out as Kafka's files.
 
+mod config;
 mod headers;
+mod heads;
+mod index;
+mod index_file;
+mod place;
 mod read;
+mod recovery;
 mod segment;
 mod segmented;
+mod times;
 
+#[cfg(test)]
+mod index_tests;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use config::LogConfig;
 pub(crate) use headers::headers;
 pub(crate) use read::read;
-pub(crate) use segmented::{Log, LogConfig};
+pub(crate) use recovery::Opening;
+pub(crate) use segmented::Log;
+pub(crate) use times::find_timestamp;

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Log;
+use super::heads::Head;
+use super::index::IndexesView;
+use super::times::{damaged, shows_damage};
 use crate::record::batch::peek_size;
 use crate::record::{Batch, BatchError, HEADER_BYTES, at, header};
 use crate::storage::DiskFile;
@@ -23,6 +26,8 @@ pub(super) struct Stretch {
     pub base: i64,
     pub position: u64,
     pub end: u64,
+    /// If the position is not known yet: where to look it up, and for which offset.
+    pub lookup: Option<(IndexesView, i64)>,
 }
 
 /// What a read has collected so far.
@@ -38,10 +43,17 @@ struct Collected {
 /// Whole batches from the one that holds `offset` on: at least one, more only up to `max_bytes` in all; none at the end.
 /// `with_log` hands out the log for a moment, under its lock.
 pub(crate) fn read(mut with_log: impl FnMut(&mut dyn FnMut(&mut Log)), offset: i64, max_bytes: usize) -> io::Result<Vec<Bytes>> {
-    let mut collected = Collected::default();
-    let mut next = None;
+    let (mut collected, mut repaired) = (Collected::default(), None);
+    let mut next = Ok(None);
     with_log(&mut |log| next = log.locate(offset));
-    while let Some(mut here) = next.take() {
+    while let Some(mut here) = std::mem::replace(&mut next, Ok(None))? {
+        if !here.look_up()? {
+            if repaired.replace(here.base) == Some(here.base) {
+                return Err(damaged(here.base));
+            }
+            with_log(&mut |log| next = log.rebuild(here.base).and_then(|()| log.locate(offset)));
+            continue;
+        }
         here.read(offset, max_bytes, &mut collected)?;
         let some = !collected.runs.is_empty();
         let full = some && (here.position < here.end || collected.bytes >= max_bytes);
@@ -58,6 +70,22 @@ pub(crate) fn read(mut with_log: impl FnMut(&mut dyn FnMut(&mut Log)), offset: i
 }
 
 impl Stretch {
+    /// Finds the position, if it is not known. False if the index is not what its batch says.
+    pub fn look_up(&mut self) -> io::Result<bool> {
+        let Some((indexes, offset)) = self.lookup.take() else { return Ok(true) };
+        let entry = match indexes.offset_entry(offset) {
+            Err(error) if shows_damage(&error) => return Ok(false),
+            entry => entry?,
+        };
+        let Some(entry) = entry else { return Ok(true) };
+        if entry.position >= self.end {
+            return Ok(false);
+        }
+        self.position = entry.position;
+        let head = read_exact(self.file.as_ref(), entry.position, HEADER_BYTES)?;
+        Ok(Head::of(&head, entry.position).is_ok_and(|head| head.last_offset == entry.offset))
+    }
+
     /// Collects whole batches, from the one that holds `offset` on: at least one, further ones only up to `max_bytes` in all.
     /// The position moves behind the last one.
     fn read(&mut self, offset: i64, max_bytes: usize, into: &mut Collected) -> io::Result<()> {

@@ -1,43 +1,27 @@
-//! One file of a log, and what is kept in memory to find places in it.
+//! One file of a log, with its two indexes.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use super::read::{Stretch, batch_at, read_ahead};
+use super::config::LogConfig;
+use super::heads::{Head, Heads};
+use super::index::{Indexes, IndexesView, TimeEntry};
+use super::place::{Place, file_name, kind};
+use super::read::{Stretch, read_ahead};
+use super::times::{TimeView, damaged};
 use crate::record::{Batch, BatchError};
-use crate::storage::{Disk, DiskFile};
-
-/// A place in the file: sparse, one every `index_interval_bytes`.
-#[derive(Debug, Clone, Copy)]
-struct IndexEntry {
-    /// The first offset of the batch there.
-    offset: i64,
-    position: u64,
-    /// The largest timestamp of all batches before it.
-    max_timestamp_before: i64,
-}
+use crate::storage::DiskFile;
 
 #[derive(Debug)]
 pub(super) struct Segment {
     pub base: i64,
     pub file: Arc<dyn DiskFile>,
-    pub max_timestamp: i64,
-    index: Vec<IndexEntry>,
-    indexed_to: u64,
-    index_interval: u64,
-}
-
-/// The file's name in Kafka's layout.
-pub(super) fn file_name(base: i64) -> String {
-    format!("{base:020}.log")
-}
-
-/// The base offset that a log file's name says.
-pub(super) fn base_of(name: &str) -> Option<i64> {
-    let digits = name.strip_suffix(".log")?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+    indexes: Indexes,
+    /// Whether the indexes were made here, or were seen to agree with the file. Not before they are needed: a broker with many
+    /// segments would read them all when it starts.
+    checked: bool,
 }
 
 /// How a scan of a segment ended.
@@ -61,38 +45,94 @@ fn follows(batch: &Batch, end: i64) -> Result<(), BatchError> {
 }
 
 impl Segment {
-    pub fn open(disk: &dyn Disk, folder: &str, base: i64, index_interval: u64) -> io::Result<Self> {
-        let file = disk.open(folder, &file_name(base))?;
-        Ok(Self { base, file, max_timestamp: -1, index: Vec::new(), indexed_to: 0, index_interval })
+    /// A new, empty one. Indexes of that name are left from a segment that is gone.
+    pub fn create(place: &Place, base: i64) -> io::Result<Self> {
+        place.remove(base, kind::INDEX)?;
+        place.remove(base, kind::TIME_INDEX)?;
+        Ok(Self { checked: true, ..Self::there(place, base)? })
+    }
+
+    /// One that is there.
+    pub fn there(place: &Place, base: i64) -> io::Result<Self> {
+        Ok(Self { base, file: place.open(base, kind::LOG)?, indexes: Indexes::new(base), checked: false })
     }
 
     pub fn size(&self) -> u64 {
         self.file.size()
     }
 
+    /// Whether its indexes were looked at since it was opened.
+    pub fn is_checked(&self) -> bool {
+        self.checked
+    }
+
+    /// The largest timestamp, and the last offset of the first batch that has it; below 0 if no batch has one.
+    pub fn largest(&self) -> TimeEntry {
+        self.indexes.largest
+    }
+
+    pub fn index_is_full(&self, config: &LogConfig) -> bool {
+        self.indexes.are_full(config)
+    }
+
     /// Appends a batch; its bytes are stamped already.
-    pub fn append(&mut self, batch: Bytes, base_offset: i64, max_timestamp: i64) -> io::Result<()> {
-        let position = self.file.size();
+    pub fn append(
+        &mut self,
+        place: &Place,
+        config: &LogConfig,
+        batch: Bytes,
+        last_offset: i64,
+        max_timestamp: i64,
+    ) -> io::Result<()> {
+        self.indexes.flush_due(place)?;
+        let (position, size) = (self.file.size(), batch.len() as u64);
         self.file.append(batch)?;
-        self.note(base_offset, position, max_timestamp);
+        let head = Head { position, size, base_offset: last_offset, last_offset, max_timestamp };
+        self.indexes.note(&head, config.index_interval_bytes);
         Ok(())
     }
 
-    fn note(&mut self, offset: i64, position: u64, max_timestamp: i64) {
-        if self.index.is_empty() || position - self.indexed_to > self.index_interval {
-            self.index.push(IndexEntry { offset, position, max_timestamp_before: self.max_timestamp });
-            self.indexed_to = position;
-        }
-        self.max_timestamp = self.max_timestamp.max(max_timestamp);
+    /// Looks at the indexes before they are used, if nobody has yet; what does not agree with the file is made anew.
+    pub fn ensure(&mut self, place: &Place, config: &LogConfig) -> io::Result<()> {
+        if !self.checked && self.check(place, config)?.is_none() { self.rebuild(place, config) } else { Ok(()) }
     }
 
-    /// Walks all batches, checks them, and builds the index anew. The first batch must start at `expected` and each other one
+    /// Makes the indexes anew: what they say was seen to be wrong.
+    pub fn rebuild(&mut self, place: &Place, config: &LogConfig) -> io::Result<()> {
+        let (folder, file) = (&place.folder, file_name(self.base, kind::INDEX));
+        tracing::warn!(target: "broker_core::recovery", %folder, file, "an index is damaged: made anew");
+        let scanned = self.scan(place, config, self.base)?;
+        if scanned.size != self.size() {
+            self.checked = false;
+            return Err(damaged(self.base));
+        }
+        self.seal(place)
+    }
+
+    /// Removes its files.
+    pub fn remove(&self, place: &Place) -> io::Result<()> {
+        self.file.keep()?;
+        [kind::LOG, kind::INDEX, kind::TIME_INDEX].iter().try_for_each(|kind| place.remove(self.base, kind))
+    }
+
+    /// Nothing more is appended for now: the indexes get their last entries.
+    pub fn seal(&mut self, place: &Place) -> io::Result<()> {
+        if self.checked { self.indexes.seal(place) } else { Ok(()) }
+    }
+
+    /// Makes durable what is written. The indexes of the segment that is appended to are made anew after a crash, so nobody waits
+    /// for them.
+    pub fn sync(&self, active: bool) -> io::Result<()> {
+        self.file.sync()?;
+        if active { Ok(()) } else { self.indexes.sync() }
+    }
+
+    /// Walks all batches, checks them, and builds the indexes anew. The first batch must start at `expected` and each other one
     /// where the one before ends: the checksum does not cover offsets, so a gap is all that shows a damaged one. (Nothing
     /// leaves gaps so far; compaction will have to loosen this.)
-    pub fn scan(&mut self, expected: i64) -> io::Result<Scanned> {
+    pub fn scan(&mut self, place: &Place, config: &LogConfig, expected: i64) -> io::Result<Scanned> {
         let mut scanned = Scanned { end: expected, size: 0, damage: None };
-        self.index.clear();
-        self.max_timestamp = -1;
+        self.indexes.clear(place)?;
         let size = self.file.size();
         // What is read ahead, from `scanned.size` on.
         let mut ahead = Bytes::new();
@@ -107,7 +147,7 @@ impl Segment {
                 Err(damage) => damage,
                 Ok(batch) => match follows(&batch, scanned.end) {
                     Ok(()) => {
-                        self.note(batch.base_offset(), scanned.size, batch.max_timestamp());
+                        self.note(&batch, scanned.size, config);
                         scanned.size += batch.size() as u64;
                         scanned.end = batch.last_offset() + 1;
                         ahead.advance(batch.size());
@@ -119,39 +159,83 @@ impl Segment {
             scanned.damage = Some(damage);
             break;
         }
+        self.checked = true;
         Ok(scanned)
     }
 
-    /// Where to start looking for an offset.
-    fn position_before(&self, offset: i64) -> u64 {
-        let behind = self.index.partition_point(|entry| entry.offset <= offset);
-        behind.checked_sub(1).map_or(0, |index| self.index[index].position)
+    fn note(&mut self, batch: &Batch, position: u64, config: &LogConfig) {
+        let (size, base_offset, last_offset) = (batch.size() as u64, batch.base_offset(), batch.last_offset());
+        let head = Head { position, size, base_offset, last_offset, max_timestamp: batch.max_timestamp() };
+        self.indexes.note(&head, config.index_interval_bytes);
+    }
+
+    /// Reads the ends of the indexes and of the file. The offset behind the last batch, if they agree; nothing is known of the
+    /// indexes otherwise.
+    pub fn check(&mut self, place: &Place, config: &LogConfig) -> io::Result<Option<i64>> {
+        if !self.indexes.load(place)? {
+            return Ok(None);
+        }
+        let (view, size) = (self.indexes.view(), self.size());
+        let (offset_end, time_end) = view.ends()?;
+        let from = offset_end.map_or(0, |entry| entry.position);
+        let (mut end, mut since_entry, mut largest) = (self.base, 0, -1);
+        if from > size || from == size && offset_end.is_some() {
+            return Ok(None);
+        }
+        for (number, head) in Heads::new(self.file.as_ref(), from, size).enumerate() {
+            let Ok(head) = head? else { return Ok(None) };
+            let named = number == 0 && offset_end.is_some();
+            if named && offset_end.is_some_and(|entry| entry.offset != head.last_offset) {
+                return Ok(None);
+            }
+            if !named && since_entry > config.index_interval_bytes {
+                // This batch should have an entry.
+                return Ok(None);
+            }
+            since_entry += head.size;
+            largest = largest.max(head.max_timestamp);
+            end = head.last_offset.saturating_add(1);
+        }
+        let agree = match time_end {
+            Some(entry) => entry.timestamp >= largest && self.names_its_batch(&view, entry)?,
+            None => largest < 0 && offset_end.is_none(),
+        };
+        if !agree {
+            return Ok(None);
+        }
+        self.indexes.resume(since_entry, time_end);
+        self.checked = true;
+        Ok(Some(end))
+    }
+
+    /// As [`check`](Self::check), but nothing is kept of it: an idle log holds no more than it must.
+    pub fn peek(&mut self, place: &Place, config: &LogConfig) -> io::Result<Option<i64>> {
+        let end = self.check(place, config)?;
+        self.indexes = Indexes::new(self.base);
+        self.checked = false;
+        Ok(end)
+    }
+
+    fn names_its_batch(&self, view: &IndexesView, entry: TimeEntry) -> io::Result<bool> {
+        let from = view.offset_entry(entry.offset)?.map_or(0, |found| found.position);
+        for head in Heads::new(self.file.as_ref(), from, self.size()) {
+            match head? {
+                Ok(head) if head.last_offset < entry.offset => {}
+                Ok(head) => return Ok(head.last_offset == entry.offset && head.max_timestamp == entry.timestamp),
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// What a read from `offset` on looks at, from `hint` if the caller knows its position.
     pub fn stretch(&self, offset: i64, hint: Option<u64>) -> Stretch {
-        let position = hint.unwrap_or_else(|| self.position_before(offset));
-        Stretch { file: self.file.clone(), base: self.base, position, end: self.file.size() }
+        let lookup = if hint.is_some() { None } else { Some((self.indexes.view(), offset)) };
+        Stretch { file: self.file.clone(), base: self.base, position: hint.unwrap_or(0), end: self.file.size(), lookup }
     }
 
-    /// The first record with this timestamp or a later one.
-    pub fn find_timestamp(&self, timestamp: i64) -> io::Result<Option<(i64, i64)>> {
-        let behind = self.index.partition_point(|entry| entry.max_timestamp_before < timestamp);
-        let mut position = behind.checked_sub(1).map_or(0, |index| self.index[index].position);
-        while position < self.file.size() {
-            let batch = batch_at(self.file.as_ref(), position)?.map_err(io::Error::other)?;
-            if batch.max_timestamp() >= timestamp && !batch.is_control() {
-                // It was taken, so its size was within the bounds of then.
-                let batch = batch.decompressed(usize::MAX).map_err(io::Error::other)?;
-                for record in batch.records() {
-                    let record = record.map_err(io::Error::other)?;
-                    if record.timestamp >= timestamp {
-                        return Ok(Some((record.offset, record.timestamp)));
-                    }
-                }
-            }
-            position += batch.size() as u64;
-        }
-        Ok(None)
+    /// What a search for a timestamp looks at.
+    pub fn times(&self) -> TimeView {
+        TimeView { file: self.file.clone(), end: self.file.size(), indexes: self.indexes.view() }
     }
 }

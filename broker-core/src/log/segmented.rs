@@ -1,31 +1,26 @@
 //! Segments in order: append at the end, read anywhere, recover what a crash left.
 
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::config::LogConfig;
+use super::place::Place;
 use super::read::Stretch;
-use super::segment::{Segment, base_of, file_name};
-use crate::storage::Disk;
-
-/// A log's settings.
-#[derive(Debug, Clone)]
-pub(crate) struct LogConfig {
-    pub segment_bytes: u64,
-    pub index_interval_bytes: u64,
-}
+use super::segment::Segment;
+use super::times::TimeView;
 
 #[derive(Debug)]
 pub(crate) struct Log {
-    disk: Arc<dyn Disk>,
-    folder: String,
+    place: Place,
     config: LogConfig,
     /// Never empty; the last one is appended to.
     segments: Vec<Segment>,
+    /// The first offset that may be read: inside a segment if records before it were deleted.
+    start: i64,
     end: i64,
-    /// The base of the first segment that may hold what is not durable.
-    synced: i64,
+    /// Everything before it is durable.
+    recovery_point: i64,
     /// Where the last read ended: an offset, its segment's base, its position. Readers mostly go on there.
     read_hint: Option<(i64, i64, u64)>,
     /// Why no more is written.
@@ -33,42 +28,20 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens or makes a log; what a crash left behind the last whole batch is cut off, and said.
-    pub fn open(disk: Arc<dyn Disk>, folder: impl Into<String>, config: LogConfig) -> io::Result<Self> {
-        let folder = folder.into();
-        let mut bases: Vec<i64> = disk.files(&folder)?.iter().filter_map(|name| base_of(name)).collect();
-        bases.sort_unstable();
-        let mut segments = Vec::new();
-        let mut end = bases.first().copied().unwrap_or(0);
-        let mut damaged = false;
-        for base in bases {
-            // A power cut may leave a segment short and the ones behind it whole. Nobody could read over the gap.
-            if damaged || base != end {
-                tracing::warn!(target: "broker_core::recovery", %folder, file = file_name(base), end, "segment behind the log's end removed");
-                disk.remove(&folder, &file_name(base))?;
-                damaged = true;
-                continue;
-            }
-            let mut segment = Segment::open(disk.as_ref(), &folder, base, config.index_interval_bytes)?;
-            let scanned = segment.scan(end)?;
-            if let Some(damage) = scanned.damage {
-                let (size, position) = (segment.size(), scanned.size);
-                tracing::warn!(target: "broker_core::recovery", %folder, file = file_name(base), position, cut = size - position, %damage, "torn tail cut off");
-                segment.file.truncate(scanned.size)?;
-                damaged = true;
-            }
-            end = scanned.end;
-            segments.push(segment);
-        }
-        if segments.is_empty() {
-            segments.push(Segment::open(disk.as_ref(), &folder, end, config.index_interval_bytes)?);
-        }
-        Ok(Self { disk, folder, config, segments, end, synced: i64::MIN, read_hint: None, poisoned: None })
+    pub(super) fn from_parts(
+        place: Place,
+        config: LogConfig,
+        segments: Vec<Segment>,
+        start: i64,
+        end: i64,
+        recovery_point: i64,
+    ) -> Self {
+        Self { place, config, segments, start, end, recovery_point, read_hint: None, poisoned: None }
     }
 
     /// The first offset.
     pub fn start(&self) -> i64 {
-        self.segments[0].base
+        self.start
     }
 
     /// Behind the last offset.
@@ -94,12 +67,13 @@ impl Log {
     /// Appends a batch whose offsets start at [`end`](Self::end). A failed write poisons the log.
     pub fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64) -> io::Result<()> {
         self.check_sound()?;
+        let active = self.segments.last_mut().expect("a log has a segment");
+        active.ensure(&self.place, &self.config)?;
         if self.needs_roll(batch.len() as u64, last_offset) {
             self.roll()?;
         }
-        let base = self.end;
         let segment = self.segments.last_mut().expect("a log has a segment");
-        let appended = segment.append(batch, base, max_timestamp);
+        let appended = segment.append(&self.place, &self.config, batch, last_offset, max_timestamp);
         self.guard(appended)?;
         self.end = last_offset + 1;
         Ok(())
@@ -108,21 +82,24 @@ impl Log {
     fn needs_roll(&self, bytes: u64, last_offset: i64) -> bool {
         let active = self.segments.last().expect("a log has a segment");
         active.size() > 0
-            && (active.size() + bytes > self.config.segment_bytes || last_offset - active.base > i64::from(i32::MAX))
+            && (active.size() + bytes > self.config.segment_bytes
+                || last_offset - active.base > i64::from(i32::MAX)
+                || active.index_is_full(&self.config))
     }
 
     /// Starts a new segment at the end. Its name is made durable, what the old one holds is not: a gigabyte's sync would keep
     /// readers and writers waiting, and what is not synced is as safe as the page cache in any segment.
     pub fn roll(&mut self) -> io::Result<()> {
         self.check_sound()?;
-        let active = self.segments.last().expect("a log has a segment");
+        let active = self.segments.last_mut().expect("a log has a segment");
         if active.size() == 0 {
             return Ok(());
         }
-        let opened = Segment::open(self.disk.as_ref(), &self.folder, self.end, self.config.index_interval_bytes);
+        let sealed = active.ensure(&self.place, &self.config).and_then(|()| active.seal(&self.place));
+        let opened = sealed.and_then(|()| Segment::create(&self.place, self.end));
         let segment = self.guard(opened)?;
         self.segments.push(segment);
-        let listed = self.disk.sync_folder(&self.folder);
+        let listed = self.place.disk.sync_folder(&self.place.folder);
         self.guard(listed)?;
         Ok(())
     }
@@ -131,34 +108,38 @@ impl Log {
     pub fn remove_before(&mut self, base: i64) -> io::Result<()> {
         self.check_sound()?;
         while self.segments.len() > 1 && self.segments[1].base <= base {
-            let removed = self.disk.remove(&self.folder, &file_name(self.segments[0].base));
+            let removed = self.segments[0].remove(&self.place);
             self.guard(removed)?;
             self.segments.remove(0);
         }
+        self.start = self.start.max(self.segments[0].base);
         self.read_hint = None;
         Ok(())
     }
 
     /// Where the batch that holds `offset` is looked for; `None` at the end.
-    pub(super) fn locate(&self, offset: i64) -> Option<Stretch> {
+    pub(super) fn locate(&mut self, offset: i64) -> io::Result<Option<Stretch>> {
         if offset >= self.end {
-            return None;
+            return Ok(None);
         }
         let index = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
-        let segment = &self.segments[index];
+        let segment = &mut self.segments[index];
         let hint = self.read_hint.filter(|(at, base, _)| *at == offset && *base == segment.base);
-        Some(segment.stretch(offset, hint.map(|(_, _, position)| position)))
+        if hint.is_none() {
+            segment.ensure(&self.place, &self.config)?;
+        }
+        Ok(Some(segment.stretch(offset, hint.map(|(_, _, position)| position))))
     }
 
     /// The segment behind the one that was read, from its start; `None` behind the last. `None` as well if what was read has
     /// grown since: the next segment would not go on where the read ended.
-    pub(super) fn locate_behind(&self, read: &Stretch) -> Option<Stretch> {
+    pub(super) fn locate_behind(&self, read: &Stretch) -> io::Result<Option<Stretch>> {
         let index = self.segments.partition_point(|segment| segment.base <= read.base);
         let grown = |segment: &Segment| segment.base == read.base && segment.size() > read.end;
         if index > 0 && grown(&self.segments[index - 1]) {
-            return None;
+            return Ok(None);
         }
-        self.segments.get(index).map(|segment| segment.stretch(segment.base, Some(0)))
+        Ok(self.segments.get(index).map(|segment| segment.stretch(segment.base, Some(0))))
     }
 
     /// A read ended here, and `next` is the offset that comes.
@@ -166,33 +147,52 @@ impl Log {
         self.read_hint = Some((next, stretch.base, stretch.position));
     }
 
-    /// The first record with this timestamp or a later one: its offset and timestamp.
-    pub fn find_timestamp(&self, timestamp: i64) -> io::Result<Option<(i64, i64)>> {
-        for segment in &self.segments {
-            if segment.max_timestamp >= timestamp
-                && let Some(found) = segment.find_timestamp(timestamp)?
-            {
-                return Ok(Some(found));
+    /// The first segment from this base on that has the timestamp or a later one.
+    pub(super) fn times_from(&mut self, base: i64, timestamp: i64) -> io::Result<Option<TimeView>> {
+        for segment in self.segments.iter_mut().filter(|segment| segment.base >= base) {
+            segment.ensure(&self.place, &self.config)?;
+            if segment.largest().timestamp >= timestamp {
+                return Ok(Some(segment.times()));
             }
         }
         Ok(None)
     }
 
-    /// Makes everything durable.
-    pub fn sync(&mut self) -> io::Result<()> {
-        self.sync_from(self.synced)
+    /// Makes a segment's indexes anew: what they say was seen to be wrong.
+    pub(super) fn rebuild(&mut self, base: i64) -> io::Result<()> {
+        let Ok(index) = self.segments.binary_search_by_key(&base, |segment| segment.base) else { return Ok(()) };
+        self.segments[index].rebuild(&self.place, &self.config)
     }
 
-    /// Makes durable what the segments from this base on hold.
-    pub fn sync_from(&mut self, base: i64) -> io::Result<()> {
+    /// Makes everything durable.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.sync_from(self.recovery_point)
+    }
+
+    /// Makes durable what the segments from the one that holds this offset on hold.
+    pub fn sync_from(&mut self, offset: i64) -> io::Result<()> {
         self.check_sound()?;
-        let first = self.segments.partition_point(|segment| segment.base < base);
-        let files = || self.segments[first..].iter().try_for_each(|segment| segment.file.sync());
-        let synced = files().and_then(|()| self.disk.sync_folder(&self.folder));
+        let first = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
+        let active = self.segments.len() - 1;
+        let files = || (first..=active).try_for_each(|index| self.segments[index].sync(index == active));
+        let synced = files().and_then(|()| self.place.disk.sync_folder(&self.place.folder));
         self.guard(synced)?;
-        if base <= self.synced {
-            self.synced = self.segments.last().expect("a log has a segment").base;
+        if offset <= self.recovery_point {
+            self.recovery_point = self.end;
         }
         Ok(())
+    }
+
+    /// Makes everything durable, the indexes too: a broker that is told so when it opens the log looks nothing through.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.check_sound()?;
+        let active = self.segments.last_mut().expect("a log has a segment");
+        if self.recovery_point == self.end && !active.is_checked() {
+            // Nobody has touched it since it was opened.
+            return Ok(());
+        }
+        let sealed = active.seal(&self.place).and_then(|()| active.sync(false));
+        self.guard(sealed)?;
+        self.sync()
     }
 }

@@ -1,14 +1,15 @@
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::{Log, LogConfig};
+use super::{Log, LogConfig, Opening};
 use crate::record::{BatchBuilder, batches};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 
 fn config(segment_bytes: u64) -> LogConfig {
-    LogConfig { segment_bytes, index_interval_bytes: 100 }
+    LogConfig { segment_bytes, index_interval_bytes: 100, ..LogConfig::default() }
 }
 
 /// A batch of `count` records whose values are their offsets, stamped.
@@ -22,6 +23,17 @@ fn batch(base: i64, count: i64) -> Bytes {
     built.freeze()
 }
 
+fn open(disk: &Arc<dyn Disk>, segment_bytes: u64) -> io::Result<Log> {
+    Log::open(disk.clone(), "t-0", config(segment_bytes), Opening::default())
+}
+
+/// The names of the segments' own files.
+fn logs(disk: &Arc<dyn Disk>) -> Vec<String> {
+    let mut files = disk.files("t-0").expect("listed");
+    files.retain(|name| name.ends_with(".log"));
+    files
+}
+
 fn append(log: &mut Log, count: i64) {
     let base = log.end();
     log.append(batch(base, count), base + count - 1, (base + count - 1) * 10).expect("appended");
@@ -29,6 +41,10 @@ fn append(log: &mut Log, count: i64) {
 
 fn read(log: &mut Log, offset: i64, max_bytes: usize) -> std::io::Result<Vec<Bytes>> {
     super::read(|look| look(log), offset, max_bytes)
+}
+
+fn find_timestamp(log: &mut Log, timestamp: i64) -> Option<(i64, i64)> {
+    super::find_timestamp(|look| look(log), timestamp).expect("read")
 }
 
 fn offsets(runs: &[Bytes]) -> Vec<i64> {
@@ -44,14 +60,14 @@ fn disk() -> (MemoryDisk, Arc<dyn Disk>) {
 #[test]
 fn every_offset_is_found_over_rolls_and_reopens() {
     let (_, disk) = disk();
-    let mut log = Log::open(disk.clone(), "t-0", config(300)).expect("opened");
+    let mut log = open(&disk, 300).expect("opened");
     for count in [1, 3, 2, 5, 1, 1, 7, 2, 4] {
         append(&mut log, count);
     }
-    assert!(disk.files("t-0").expect("listed").len() > 2, "it rolled");
+    assert!(logs(&disk).len() > 2, "it rolled");
     for reopened in [false, true] {
         if reopened {
-            log = Log::open(disk.clone(), "t-0", config(300)).expect("opened");
+            log = open(&disk, 300).expect("opened");
         }
         assert_eq!((log.start(), log.end()), (0, 26));
         for offset in 0..26 {
@@ -68,14 +84,14 @@ fn every_offset_is_found_over_rolls_and_reopens() {
 #[test]
 fn timestamps_are_found() {
     let (_, disk) = disk();
-    let mut log = Log::open(disk, "t-0", config(400)).expect("opened");
+    let mut log = open(&disk, 400).expect("opened");
     for _ in 0..10 {
         append(&mut log, 3);
     }
     for (timestamp, expected) in
         [(-5, Some((0, 0))), (0, Some((0, 0))), (95, Some((10, 100))), (290, Some((29, 290))), (291, None)]
     {
-        assert_eq!(log.find_timestamp(timestamp).expect("read"), expected, "{timestamp}");
+        assert_eq!(find_timestamp(&mut log, timestamp), expected, "{timestamp}");
     }
 }
 
@@ -89,7 +105,7 @@ fn a_torn_tail_is_cut_at_every_byte() {
         file.append(whole.clone()).expect("appended");
         file.append(last.slice(..cut)).expect("appended");
         for _ in 0..2 {
-            let log = Log::open(disk.clone(), "t-0", config(1000)).expect("opened");
+            let log = open(&disk, 1000).expect("opened");
             assert_eq!(log.end(), 2, "cut at {cut}");
         }
         assert_eq!(disk.open("t-0", "00000000000000000000.log").expect("opened").size(), whole.len() as u64);
@@ -108,7 +124,7 @@ fn a_flipped_bit_anywhere_that_counts_ends_the_log_there() {
         damaged[byte] ^= 0x40;
         file.append(damaged.freeze()).expect("appended");
         file.append(Bytes::from(vec![0; 300])).expect("appended");
-        let log = Log::open(disk.clone(), "t-0", config(1000)).expect("opened");
+        let log = open(&disk, 1000).expect("opened");
         assert_eq!(log.end(), 2, "byte {byte}");
     }
 }
@@ -122,7 +138,7 @@ fn an_offset_at_the_end_of_numbers_is_damage() {
         let mut damaged = BytesMut::from(&batch(2, 3)[..]);
         damaged[..8].copy_from_slice(&base.to_be_bytes());
         file.append(damaged.freeze()).expect("appended");
-        assert_eq!(Log::open(disk, "t-0", config(1000)).expect("opened").end(), 2, "{base}");
+        assert_eq!(open(&disk, 1000).expect("opened").end(), 2, "{base}");
     }
 }
 
@@ -133,10 +149,10 @@ fn a_tail_of_zeros_is_cut() {
         let file = disk.open("t-0", "00000000000000000000.log").expect("opened");
         file.append(batch(0, 2)).expect("appended");
         file.append(Bytes::from(vec![0; zeros])).expect("appended");
-        let mut log = Log::open(disk.clone(), "t-0", config(1000)).expect("opened");
+        let mut log = open(&disk, 1000).expect("opened");
         append(&mut log, 3);
         drop(log);
-        let mut log = Log::open(disk, "t-0", config(1000)).expect("opened");
+        let mut log = open(&disk, 1000).expect("opened");
         assert_eq!(offsets(&read(&mut log, 0, 10_000).expect("read")), [0, 1, 2, 3, 4], "{zeros} zeros");
     }
 }
@@ -144,23 +160,23 @@ fn a_tail_of_zeros_is_cut() {
 #[test]
 fn segments_behind_damage_are_removed() {
     let (_, disk) = disk();
-    let mut log = Log::open(disk.clone(), "t-0", config(200)).expect("opened");
+    let mut log = open(&disk, 200).expect("opened");
     for _ in 0..6 {
         append(&mut log, 2);
     }
-    let files = disk.files("t-0").expect("listed");
+    let files = logs(&disk);
     assert!(files.len() >= 3, "{files:?}");
     drop(log);
     disk.open("t-0", &files[1]).expect("opened").truncate(70).expect("cut");
-    let log = Log::open(disk.clone(), "t-0", config(200)).expect("opened");
+    let log = open(&disk, 200).expect("opened");
     assert!(log.end() < 12);
-    assert_eq!(disk.files("t-0").expect("listed").len(), 2);
+    assert_eq!(logs(&disk).len(), 2);
 }
 
 #[test]
 fn a_failed_write_refuses_later_ones_and_reads_go_on() {
     let (memory, disk) = disk();
-    let mut log = Log::open(disk, "t-0", config(1000)).expect("opened");
+    let mut log = open(&disk, 1000).expect("opened");
     append(&mut log, 2);
     memory.fail_after(0);
     log.append(batch(2, 1), 2, 20).expect_err("the disk fails");
@@ -173,7 +189,7 @@ fn a_failed_write_refuses_later_ones_and_reads_go_on() {
 #[test]
 fn a_failed_sync_is_not_forgotten() {
     let (memory, disk) = disk();
-    let mut log = Log::open(disk, "t-0", config(300)).expect("opened");
+    let mut log = open(&disk, 300).expect("opened");
     append(&mut log, 2);
     memory.fail_after(0);
     log.sync().expect_err("the disk fails");
@@ -190,7 +206,7 @@ fn a_failed_sync_is_not_forgotten() {
 #[test]
 fn no_limit_keeps_the_first_batch_back() {
     let (_, disk) = disk();
-    let mut log = Log::open(disk, "t-0", config(1000)).expect("opened");
+    let mut log = open(&disk, 1000).expect("opened");
     append(&mut log, 3);
     append(&mut log, 2);
     assert_eq!(offsets(&read(&mut log, 1, 0).expect("read")), [0, 1, 2]);
@@ -202,50 +218,50 @@ fn no_limit_keeps_the_first_batch_back() {
 fn a_power_cut_leaves_what_was_synced_and_no_gap() {
     for synced in 0..9 {
         let (memory, disk) = disk();
-        let mut log = Log::open(disk.clone(), "t-0", config(400)).expect("opened");
+        let mut log = open(&disk, 400).expect("opened");
         for round in 0..9 {
             if round == synced {
                 log.sync().expect("synced");
             }
             append(&mut log, 2);
         }
-        assert!(disk.files("t-0").expect("listed").len() > 2, "it rolled");
+        assert!(logs(&disk).len() > 2, "it rolled");
         memory.crash();
         for _ in 0..2 {
-            let mut log = Log::open(disk.clone(), "t-0", config(400)).expect("opened");
+            let mut log = open(&disk, 400).expect("opened");
             assert_eq!((log.start(), log.end()), (0, synced * 2));
             assert_eq!(read_on(&mut log, 0, 10_000), (0..synced * 2).collect::<Vec<_>>());
         }
-        let mut log = Log::open(disk.clone(), "t-0", config(400)).expect("opened");
+        let mut log = open(&disk, 400).expect("opened");
         append(&mut log, 2);
         log.sync().expect("synced");
         memory.crash();
-        assert_eq!(Log::open(disk, "t-0", config(400)).expect("opened").end(), synced * 2 + 2);
+        assert_eq!(open(&disk, 400).expect("opened").end(), synced * 2 + 2);
     }
 }
 
 #[test]
 fn a_log_with_a_missing_segment_ends_before_it() {
     let (_, disk) = disk();
-    let mut log = Log::open(disk.clone(), "t-0", config(200)).expect("opened");
+    let mut log = open(&disk, 200).expect("opened");
     for _ in 0..6 {
         append(&mut log, 2);
     }
     drop(log);
-    let files = disk.files("t-0").expect("listed");
-    let missing = super::segment::base_of(&files[2]).expect("a segment");
+    let files = logs(&disk);
+    let missing = super::place::base_of(&files[2], "log").expect("a segment");
     disk.remove("t-0", &files[2]).expect("removed");
-    let mut log = Log::open(disk.clone(), "t-0", config(200)).expect("opened");
+    let mut log = open(&disk, 200).expect("opened");
     assert_eq!(log.end(), missing);
     assert_eq!(read_on(&mut log, 0, 10_000), (0..missing).collect::<Vec<_>>());
-    assert_eq!(disk.files("t-0").expect("listed"), files[..2]);
+    assert_eq!(logs(&disk), files[..2]);
 }
 
 #[test]
 fn a_fault_at_any_operation_loses_nothing_that_was_acknowledged() {
     for after in 0..40 {
         let (memory, disk) = disk();
-        let mut log = Log::open(disk.clone(), "t-0", config(400)).expect("opened");
+        let mut log = open(&disk, 400).expect("opened");
         memory.fail_after(after);
         let mut acknowledged = 0;
         for _ in 0..12 {
@@ -257,7 +273,7 @@ fn a_fault_at_any_operation_loses_nothing_that_was_acknowledged() {
         }
         memory.heal();
         for opened in 0..2 {
-            let log = Log::open(disk.clone(), "t-0", config(400)).expect("opened");
+            let log = open(&disk, 400).expect("opened");
             assert_eq!(log.end(), acknowledged, "fault {after}, opened {opened}");
         }
     }
@@ -266,16 +282,16 @@ fn a_fault_at_any_operation_loses_nothing_that_was_acknowledged() {
 #[test]
 fn removed_segments_do_not_come_back() {
     let (_, disk) = disk();
-    let mut log = Log::open(disk.clone(), "t-0", config(10_000)).expect("opened");
+    let mut log = open(&disk, 10_000).expect("opened");
     append(&mut log, 4);
     read(&mut log, 2, 1000).expect("read");
     log.roll().expect("rolled");
     append(&mut log, 3);
     log.remove_before(4).expect("removed");
     assert_eq!((log.start(), log.end()), (4, 7));
-    assert_eq!(disk.files("t-0").expect("listed"), ["00000000000000000004.log"]);
+    assert_eq!(logs(&disk), ["00000000000000000004.log"]);
     drop(log);
-    let mut log = Log::open(disk, "t-0", config(10_000)).expect("opened");
+    let mut log = open(&disk, 10_000).expect("opened");
     assert_eq!((log.start(), log.end()), (4, 7));
     assert_eq!(offsets(&read(&mut log, 4, 1000).expect("read")), [4, 5, 6]);
 }
@@ -305,21 +321,21 @@ proptest! {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let file: Arc<dyn Disk> = Arc::new(FileDisk::open(dir.path()).expect("opened"));
         for disk in [disk().1, file] {
-            let mut log = Log::open(disk.clone(), "t-0", config(segment_bytes)).expect("opened");
+            let mut log = open(&disk, segment_bytes).expect("opened");
             for count in &counts {
                 append(&mut log, *count);
             }
             for reopened in [false, true] {
                 if reopened {
                     drop(log);
-                    log = Log::open(disk.clone(), "t-0", config(segment_bytes)).expect("opened");
+                    log = open(&disk, segment_bytes).expect("opened");
                 }
                 let end: i64 = counts.iter().sum();
                 prop_assert_eq!((log.start(), log.end()), (0, end));
                 for (from, max_bytes) in &reads {
                     let from = (*from * end as f64) as i64;
                     prop_assert_eq!(read_on(&mut log, from, *max_bytes), (from..end).collect::<Vec<_>>());
-                    prop_assert_eq!(log.find_timestamp(from * 10 - 3).expect("read"), Some((from, from * 10)));
+                    prop_assert_eq!(find_timestamp(&mut log, from * 10 - 3), Some((from, from * 10)));
                 }
             }
         }

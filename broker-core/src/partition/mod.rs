@@ -20,7 +20,7 @@ pub use signal::{DataSignal, WatchGuard};
 
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
-use crate::log::{Log, LogConfig};
+use crate::log::{Log, LogConfig, Opening};
 use crate::storage::Disk;
 use crate::time::Clock;
 
@@ -87,9 +87,10 @@ impl PartitionHandle {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let failed = |error| storage(&id, "cannot be opened", error);
-        let log = Log::open(disk, id.to_string(), config.log.clone()).map_err(failed)?;
+        let mut log = Log::open(disk, id.to_string(), config.log.clone(), Opening::default()).map_err(failed)?;
         let (mut producers, now) = (ProducerStates::default(), clock.wall_ms());
-        crate::log::headers(&log, log.start(), |header| producers.read(header, now)).map_err(failed)?;
+        let start = log.start();
+        crate::log::headers(&mut log, start, |header| producers.read(header, now)).map_err(failed)?;
         let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
         let (deleted, watchers) = (AtomicBool::new(false), signal::Watchers::default());
         let state = Mutex::new(State { log, producers });
@@ -193,7 +194,8 @@ impl PartitionHandle {
     /// The first record with this timestamp (milliseconds since 1970) or a later one: its offset and timestamp.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(i64, i64)>, Error> {
         self.check_there()?;
-        self.state().log.find_timestamp(timestamp).map_err(|error| storage(&self.0.id, "cannot be read", error))
+        crate::log::find_timestamp(|look| look(&mut self.state().log), timestamp)
+            .map_err(|error| storage(&self.0.id, "cannot be read", error))
     }
 
     /// Calls `signal` on every append, and when the partition is deleted, until the guard is dropped.
@@ -201,9 +203,9 @@ impl PartitionHandle {
         self.0.watchers.add(signal)
     }
 
-    /// Makes everything durable.
-    pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.state().log.sync().map_err(|error| storage(&self.0.id, "cannot be synced", error))
+    /// Makes everything durable, so that nothing has to be looked through when it is opened again.
+    pub(crate) fn close(&self) -> Result<(), Error> {
+        self.state().log.close().map_err(|error| storage(&self.0.id, "cannot be synced", error))
     }
 
     /// Refuses everything from now on. Nothing is being written any more when this returns: the files may go.

@@ -32,7 +32,7 @@ const HOUR: i64 = 3_600_000;
 
 pub(super) fn config() -> PartitionConfig {
     PartitionConfig {
-        log: LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 4096 },
+        log: LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 4096, ..LogConfig::default() },
         max_message_bytes: 1000,
         decompressed_bytes_max: 100_000,
         log_append_time: false,
@@ -192,7 +192,8 @@ fn a_batch_may_be_as_large_as_the_limit() {
     let error = partition.produce(sized(1001)).expect_err("too large");
     assert_eq!(error.code(), ErrorCode::MessageTooLarge);
     assert!(error.to_string().contains("1001") && error.to_string().contains("max.message.bytes (1000)"), "{error}");
-    let small = PartitionConfig { log: LogConfig { segment_bytes: 500, index_interval_bytes: 4096 }, ..config() };
+    let small =
+        PartitionConfig { log: LogConfig { segment_bytes: 500, index_interval_bytes: 4096, ..LogConfig::default() }, ..config() };
     assert_eq!(open(&memory(), small).produce(sized(501)).expect_err("too large").code(), ErrorCode::RecordListTooLarge);
 }
 
@@ -271,14 +272,17 @@ fn a_failed_write_is_told_and_later_ones_are_refused_by_name() {
         assert!(error.to_string().starts_with("t-0 takes no writes") && error.to_string().contains("injected fault"), "{error}");
         disk.heal();
     }
-    partition.sync().expect_err("nothing is called durable any more");
+    partition.close().expect_err("nothing is called durable any more");
     assert_eq!((partition.end_offset(), all(&partition).len()), (1, 1));
 }
 
 #[test]
 fn a_deleted_partition_is_unknown_and_its_folder_stays_away() {
     let disk = memory();
-    let partition = open(&disk, PartitionConfig { log: LogConfig { segment_bytes: 200, index_interval_bytes: 100 }, ..config() });
+    let partition = open(
+        &disk,
+        PartitionConfig { log: LogConfig { segment_bytes: 200, index_interval_bytes: 100, ..LogConfig::default() }, ..config() },
+    );
     let stop = Duration::from_secs(20);
     let began = std::time::Instant::now();
     std::thread::scope(|scope| {
@@ -331,7 +335,10 @@ async fn who_watches_is_told_of_writes_and_of_the_end() {
 fn write_and_read_at_once(disk: &Arc<dyn Disk>) {
     const WRITERS: u64 = 3;
     const BATCHES: u64 = 300;
-    let partition = open(disk, PartitionConfig { log: LogConfig { segment_bytes: 4000, index_interval_bytes: 300 }, ..config() });
+    let partition = open(
+        disk,
+        PartitionConfig { log: LogConfig { segment_bytes: 4000, index_interval_bytes: 300, ..LogConfig::default() }, ..config() },
+    );
     let total = (WRITERS * BATCHES * 2) as i64;
     let read_all = || {
         let (mut next, mut last) = (0, [0u64; WRITERS as usize]);

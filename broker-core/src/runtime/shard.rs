@@ -45,7 +45,11 @@ impl ShardConfig {
             rewrite_bytes: config.offsets_topic_segment_bytes,
             partition: PartitionConfig {
                 // It never rolls by itself: a rewrite does.
-                log: LogConfig { segment_bytes: i32::MAX as u64, index_interval_bytes: config.log_index_interval_bytes },
+                log: LogConfig {
+                    segment_bytes: i32::MAX as u64,
+                    index_interval_bytes: config.log_index_interval_bytes,
+                    ..LogConfig::default()
+                },
                 max_message_bytes: i32::MAX as usize,
                 decompressed_bytes_max: config.message_decompressed_bytes_max,
                 log_append_time: false,
@@ -147,8 +151,8 @@ impl Shard {
         Ok(self.log.as_ref().expect("set above"))
     }
 
-    pub fn sync(&self) -> Result<(), Error> {
-        self.log.as_ref().map_or(Ok(()), PartitionHandle::sync)
+    pub fn close(&self) -> Result<(), Error> {
+        self.log.as_ref().map_or(Ok(()), PartitionHandle::close)
     }
 
     /// Appends what the builder holds; nothing is applied if it fails.

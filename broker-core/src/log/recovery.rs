@@ -1,0 +1,137 @@
+//! Opening a log: what is trusted, what is looked through, and what a crash left that has to go.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Log;
+use super::config::LogConfig;
+use super::place::{Place, base_of, file_name, kind};
+use super::segment::Segment;
+use crate::storage::Disk;
+
+/// What is known of a log before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Opening {
+    /// Whether the broker that wrote it was stopped in order: then nothing is looked through.
+    pub clean: bool,
+    /// Everything before it is durable: segments that end there are not looked through.
+    pub recovery_point: i64,
+    /// The first offset that may be read.
+    pub log_start: i64,
+}
+
+/// Segments in order, and where they end.
+struct Loaded {
+    segments: Vec<Segment>,
+    end: i64,
+    /// Everything before it is durable and sound.
+    recovery_point: i64,
+}
+
+impl Log {
+    /// Opens or makes a log; what a crash left behind the last whole batch is cut off, and said.
+    pub fn open(disk: Arc<dyn Disk>, folder: impl Into<String>, config: LogConfig, opening: Opening) -> io::Result<Self> {
+        let place = Place { disk, folder: folder.into() };
+        let names = sweep(&place)?;
+        let mut bases: Vec<i64> = names.iter().filter_map(|name| base_of(name, kind::LOG)).collect();
+        bases.sort_unstable();
+        remove_orphans(&place, &names, &bases)?;
+        let mut loaded = load(&place, &config, &bases, opening)?;
+        if loaded.end < opening.log_start {
+            // What may be read begins behind everything that is left.
+            tracing::warn!(target: "broker_core::recovery", folder = %place.folder, end = loaded.end, start = opening.log_start, "the log ends before its start: emptied");
+            loaded.segments.drain(..).try_for_each(|segment| segment.remove(&place))?;
+            (loaded.end, loaded.recovery_point) = (opening.log_start, opening.log_start);
+        }
+        if loaded.segments.is_empty() {
+            loaded.segments.push(Segment::create(&place, loaded.end)?);
+        }
+        let start = opening.log_start.max(loaded.segments[0].base);
+        Ok(Self::from_parts(place, config, loaded.segments, start, loaded.end, loaded.recovery_point))
+    }
+}
+
+/// Removes what was on its way out or unfinished. The names of the other files.
+fn sweep(place: &Place) -> io::Result<Vec<String>> {
+    let mut names = place.disk.files(&place.folder)?;
+    for name in names.extract_if(.., |name| name.ends_with(".deleted")) {
+        place.disk.remove(&place.folder, &name)?;
+    }
+    Ok(names)
+}
+
+/// Indexes whose log is gone.
+fn remove_orphans(place: &Place, names: &[String], bases: &[i64]) -> io::Result<()> {
+    for name in names {
+        let base = base_of(name, kind::INDEX).or_else(|| base_of(name, kind::TIME_INDEX));
+        if base.is_some_and(|base| bases.binary_search(&base).is_err()) {
+            place.disk.remove(&place.folder, name)?;
+        }
+    }
+    Ok(())
+}
+
+fn load(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening) -> io::Result<Loaded> {
+    let (first, last) = (bases.first().copied().unwrap_or(0), bases.len().saturating_sub(1));
+    let mut loaded =
+        Loaded { segments: Vec::with_capacity(bases.len().max(1)), end: first, recovery_point: opening.recovery_point };
+    if opening.clean && trust(place, config, bases, opening, &mut loaded)? {
+        return Ok(loaded);
+    }
+    loaded.segments.clear();
+    // The one that is appended to is looked through in any case. What stands before it is, from the recovery point on.
+    let trusted = bases.iter().skip(1).take_while(|next| **next <= opening.recovery_point).count();
+    for base in &bases[..trusted] {
+        loaded.segments.push(Segment::there(place, *base)?);
+    }
+    loaded.end = bases.get(trusted).copied().unwrap_or(first);
+    let mut damaged = false;
+    for base in &bases[trusted.min(bases.len())..] {
+        // A power cut may leave a segment short and the ones behind it whole. Nobody could read over the gap.
+        if damaged || *base != loaded.end {
+            tracing::warn!(target: "broker_core::recovery", folder = %place.folder, file = file_name(*base, kind::LOG), end = loaded.end, "segment behind the log's end removed");
+            Segment::there(place, *base)?.remove(place)?;
+            damaged = true;
+            continue;
+        }
+        damaged = look_through(place, config, *base, &mut loaded)?;
+    }
+    debug_assert!(trusted <= last);
+    loaded.recovery_point = loaded.recovery_point.min(loaded.end);
+    Ok(loaded)
+}
+
+/// Takes everything as it is, if the last segment agrees with its indexes and ends where the log was closed.
+fn trust(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening, loaded: &mut Loaded) -> io::Result<bool> {
+    for base in bases {
+        loaded.segments.push(Segment::there(place, *base)?);
+    }
+    let Some(last) = loaded.segments.last_mut() else { return Ok(true) };
+    match last.peek(place, config)? {
+        Some(end) if end == opening.recovery_point => {
+            loaded.end = end;
+            Ok(true)
+        }
+        found => {
+            let point = opening.recovery_point;
+            tracing::warn!(target: "broker_core::recovery", folder = %place.folder, ?found, point, "the log is not as it was closed: looked through");
+            Ok(false)
+        }
+    }
+}
+
+/// Checks all batches of a segment, cuts off what is damaged, makes its indexes anew. True if something was cut off.
+fn look_through(place: &Place, config: &LogConfig, base: i64, loaded: &mut Loaded) -> io::Result<bool> {
+    let mut segment = Segment::there(place, base)?;
+    let scanned = segment.scan(place, config, loaded.end)?;
+    let cut = scanned.damage.is_some();
+    if let Some(damage) = scanned.damage {
+        let (size, position) = (segment.size(), scanned.size);
+        tracing::warn!(target: "broker_core::recovery", folder = %place.folder, file = file_name(base, kind::LOG), position, cut = size - position, %damage, "torn tail cut off");
+        segment.file.truncate(scanned.size)?;
+    }
+    segment.seal(place)?;
+    loaded.end = scanned.end;
+    loaded.segments.push(segment);
+    Ok(cut)
+}
