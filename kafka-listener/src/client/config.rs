@@ -7,7 +7,6 @@
 //! | --- | --- |
 //! | `request.timeout.ms`, `default.api.timeout.ms`, `metadata.*`, `reconnect.backoff.*`, `connections.*`, `socket.*`, `receive.buffer.bytes`, `send.buffer.bytes`, `client.dns.lookup` | there is no connection; each call is answered at once, with the newest metadata |
 //! | `retries`, `retry.backoff.*`, `delivery.timeout.ms`, `max.in.flight.requests.per.connection` | a produce succeeds or fails for good inside the call that sends the batch; nothing is ever in flight |
-//! | `enable.idempotence` | implied: nothing is sent twice, so there is nothing to recognise |
 //! | `acks = 1` and `all` | one broker has one log |
 //! | `isolation.level` | there are no transactions, so both levels read the same |
 //! | `partitioner.adaptive.partitioning.enable`, `partitioner.availability.timeout.ms` | all partitions are equally near and always there |
@@ -135,6 +134,9 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// `retries`; i32::MAX.
     pub retries: u32,
+    /// `enable.idempotence`: whether the broker may recognise a batch that it had before; true, but false where `acks` or
+    /// `retries` say otherwise and `enable.idempotence` does not, as in Kafka.
+    pub idempotent: bool,
     /// `retry.backoff.ms`; 100 ms.
     pub retry_backoff: Duration,
     /// `retry.backoff.max.ms`; 1 s.
@@ -434,19 +436,7 @@ impl ProducerConfig {
         // With one broker all partitions are equally near and always there.
         read.boolean("partitioner.adaptive.partitioning.enable", true);
         read.number("partitioner.availability.timeout.ms", 0u64, 0, i32::MAX as u64);
-        let in_flight = read.number("max.in.flight.requests.per.connection", 5u32, 1, i32::MAX as u32);
-        let retries = read.number("retries", i32::MAX as u32, 0, i32::MAX as u32);
-        if read.boolean("enable.idempotence", true) && properties.get("enable.idempotence").is_some() {
-            for (wrong, needed) in [
-                (acks != Acks::All, "acks = all"),
-                (retries == 0, "retries above 0"),
-                (in_flight > 5, "max.in.flight.requests.per.connection of at most 5"),
-            ] {
-                if wrong {
-                    read.problem(format!("enable.idempotence = true needs {needed}"));
-                }
-            }
-        }
+        let idempotent = idempotence(&mut read, acks);
         let config = Self {
             client_id: read.text("client.id").unwrap_or("producer").to_owned(),
             acks,
@@ -458,7 +448,8 @@ impl ProducerConfig {
             max_block: read.millis("max.block.ms", 60_000, 0),
             max_request_size: read.number("max.request.size", 1_048_576, 0, i32::MAX as usize),
             delivery_timeout: read.millis("delivery.timeout.ms", 120_000, 0),
-            retries,
+            retries: read.number("retries", i32::MAX as u32, 0, i32::MAX as u32),
+            idempotent,
             retry_backoff: read.millis("retry.backoff.ms", 100, 0),
             retry_backoff_max: read.millis("retry.backoff.max.ms", 1_000, 0),
         };
@@ -467,6 +458,28 @@ impl ProducerConfig {
         }
         (read, config)
     }
+}
+
+/// Whether the producer is idempotent, and what that asks of other settings. As in Kafka 4, settings that go against the default
+/// turn it off, but for more requests in flight than the broker keeps batches.
+fn idempotence(read: &mut Reader<'_>, acks: Acks) -> bool {
+    let explicit = read.properties.get("enable.idempotence").is_some();
+    let in_flight = read.number("max.in.flight.requests.per.connection", 5u32, 1, i32::MAX as u32);
+    let retries = read.number("retries", i32::MAX as u32, 0, i32::MAX as u32);
+    if !read.boolean("enable.idempotence", true) {
+        return false;
+    }
+    let against = [(acks != Acks::All, "acks = all"), (retries == 0, "retries above 0")];
+    for (_, needed) in against.iter().filter(|(wrong, _)| explicit && *wrong) {
+        read.problem(format!("enable.idempotence = true needs {needed}"));
+    }
+    let off = !explicit && against.iter().any(|(wrong, _)| *wrong);
+    if in_flight > 5 && !off {
+        read.problem(format!(
+            "max.in.flight.requests.per.connection = {in_flight}: enable.idempotence, true by default, needs at most 5"
+        ));
+    }
+    !off
 }
 
 /// The type, and its level if that is set. All levels are checked, also those of other types.
@@ -591,7 +604,9 @@ mod tests {
             ("linger.ms", "-1", Some("from 0 to")),
             ("batch.size", "16k", Some("whole number")),
             ("enable.idempotence", "true", None),
-            ("max.in.flight.requests.per.connection", "6", None),
+            ("enable.idempotence", "false", None),
+            ("max.in.flight.requests.per.connection", "6", Some("needs at most 5")),
+            ("retries", "0", None),
             ("bach.size", "1", Some("did you mean 'batch.size'")),
         ];
         check(cases, |properties| ProducerConfig::parse(properties).map(drop));
@@ -601,5 +616,18 @@ mod tests {
             .with("retries", 0)
             .with("max.in.flight.requests.per.connection", 6);
         assert_eq!(ProducerConfig::parse(&explicit).expect_err("three conditions").len(), 3);
+        let idempotent =
+            |settings: &[(&str, &str)]| ProducerConfig::parse(&settings.iter().copied().collect()).expect("fine").idempotent;
+        for (settings, expected) in [
+            (&[][..], true),
+            (&[("acks", "all"), ("retries", "1"), ("max.in.flight.requests.per.connection", "1")], true),
+            (&[("acks", "1")], false),
+            (&[("acks", "0"), ("max.in.flight.requests.per.connection", "6")], false),
+            (&[("retries", "0")], false),
+            (&[("enable.idempotence", "false")], false),
+            (&[("enable.idempotence", "false"), ("max.in.flight.requests.per.connection", "6")], false),
+        ] {
+            assert_eq!(idempotent(settings), expected, "{settings:?}");
+        }
     }
 }

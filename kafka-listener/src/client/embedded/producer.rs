@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use broker_core::record::{BatchBuilder, Compression};
 use broker_core::{Broker, Clock};
@@ -23,6 +23,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     config: ProducerConfig,
     compression: Compression,
+    /// Id and epoch, once something was sent.
+    identity: OnceLock<(i64, i16)>,
     /// Never iterated: see `queues`.
     topics: RwLock<HashMap<Arc<str>, Arc<Topic>, foldhash::fast::RandomState>>,
     linger: Arc<Linger>,
@@ -44,8 +46,9 @@ impl EmbeddedProducer {
         let clock = broker.clock().clone();
         let random = AtomicU64::new(0x2545_f491_4f6c_dd1d);
         let linger = Linger::new(config.linger, config.buffer_memory);
-        let (topics, reserved, closed) = (RwLock::default(), Arc::default(), AtomicBool::new(false));
-        Self(Arc::new(Shared { broker, clock, config, compression, topics, linger, reserved, random, closed }))
+        let (identity, topics) = (OnceLock::new(), RwLock::default());
+        let (reserved, closed) = (Arc::default(), AtomicBool::new(false));
+        Self(Arc::new(Shared { broker, clock, config, compression, identity, topics, linger, reserved, random, closed }))
     }
 }
 
@@ -67,6 +70,7 @@ impl Shared {
                 format!("topic '{name}' is internal: clients may not write it"),
             ));
         }
+        let identity = self.identity()?;
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         if self.closed.load(Ordering::Acquire) {
             // `close` has closed the queues that it saw: none may appear behind its back.
@@ -86,12 +90,25 @@ impl Shared {
                 let handle = self.broker.partition(name, number).map_err(client_error)?;
                 let partition = TopicPartition::new(found.name.clone(), number);
                 let (acks, limit) = (self.config.acks, self.config.batch_size);
-                Ok(Arc::new(Queue::new(partition, handle, acks, limit, self.compression, self.reserved.clone())))
+                Ok(Arc::new(Queue::new(partition, handle, acks, limit, self.compression, identity, self.reserved.clone())))
             })
             .collect::<Result<Vec<_>, ClientError>>()?;
         let topic = Arc::new(Topic { epoch, queues, sticky: Mutex::default() });
         topics.insert(found.name, topic.clone());
         Ok(topic)
+    }
+
+    /// By which the broker recognises a batch that it had before; none without `enable.idempotence`.
+    fn identity(&self) -> Result<Option<(i64, i16)>, ClientError> {
+        if !self.config.idempotent {
+            return Ok(None);
+        }
+        if let Some(identity) = self.identity.get() {
+            return Ok(Some(*identity));
+        }
+        let given = self.broker.init_producer_id().map_err(client_error)?;
+        // Two sends at once take two ids: one of them is never used.
+        Ok(Some(*self.identity.get_or_init(|| given)))
     }
 
     fn random(&self) -> u64 {

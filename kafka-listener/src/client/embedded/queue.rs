@@ -27,6 +27,8 @@ pub(super) struct Queue {
     acks: Acks,
     /// How large a batch may become: `batch.size`, and no more than the topic takes at once.
     limit: usize,
+    /// The idempotent producer's id and epoch.
+    identity: Option<(i64, i16)>,
     /// What all open batches of the producer may grow to.
     reserved: Arc<AtomicUsize>,
     state: Mutex<QueueState>,
@@ -36,6 +38,8 @@ pub(super) struct Queue {
 struct QueueState {
     builder: BatchBuilder,
     cell: Option<Arc<SendCell>>,
+    /// Of the open batch's first record: sequences go up by one a record that was appended, and past the largest start at 0.
+    sequence: i32,
     /// Which batch this is.
     batch: u64,
     /// When the open batch has waited long enough.
@@ -52,11 +56,12 @@ impl Queue {
         acks: Acks,
         limit: usize,
         compression: Compression,
+        identity: Option<(i64, i16)>,
         reserved: Arc<AtomicUsize>,
     ) -> Self {
         let limit = limit.min(handle.max_batch_bytes());
         let state = QueueState { builder: BatchBuilder::new().compression(compression), ..QueueState::default() };
-        Self { partition, handle, acks, limit, reserved, state: Mutex::new(state) }
+        Self { partition, handle, acks, limit, identity, reserved, state: Mutex::new(state) }
     }
 
     /// Encodes a record of at most `size` bytes into the open batch; a batch that is full goes to the log at once.
@@ -111,7 +116,14 @@ impl Queue {
         let Some(cell) = state.cell.take() else { return };
         state.batch += 1;
         self.reserved.fetch_sub(self.limit, Ordering::Relaxed);
+        let count = state.builder.count() as i64;
+        if let Some((id, epoch)) = self.identity {
+            state.builder.producer(id, epoch, state.sequence);
+        }
         let result = self.handle.produce(state.builder.build());
+        if result.is_ok() {
+            state.sequence = ((i64::from(state.sequence) + count) % (i64::from(i32::MAX) + 1)) as i32;
+        }
         cell.complete(match result {
             Ok(_) if self.acks == Acks::Zero => Ok((-1, None)),
             Ok(produced) => Ok((produced.base_offset, produced.log_append_time)),

@@ -233,3 +233,29 @@ fn a_level_that_is_not_built_is_refused_by_name() {
     let feature_is_off = error.to_string().contains("the cargo feature 'lz4'");
     assert!(feature_is_off || error.to_string().contains("lz4 has no level 17: 9 to 9"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_is_idempotent_unless_its_settings_say_otherwise() {
+    for (settings, idempotent) in [(&[][..], true), (&[("acks", "1")], false), (&[("enable.idempotence", "false")], false)] {
+        let backend = backend();
+        topic(&backend, "t", 2);
+        let (producer, other) = (with(&backend, settings), with(&backend, settings));
+        let to = |partition, value| RawProducerRecord { partition: Some(partition), ..record("t", value) };
+        for _ in 0..2 {
+            drop((producer.send(to(0, b"a")), producer.send(to(0, b"b")), producer.send(to(1, b"c"))));
+            producer.flush().await.expect("flushed");
+            other.send(to(1, b"d")).await.expect("sent");
+        }
+        let stored = |partition| -> Vec<(i64, i16, i32)> {
+            let fetched = backend.broker.partition("t", partition).expect("there").fetch(0, 1 << 20).expect("fetched");
+            let all = fetched.batches.iter().flat_map(broker_core::record::batches).map(|batch| batch.expect("sound"));
+            all.map(|batch| (batch.producer_id(), batch.producer_epoch(), batch.base_sequence())).collect()
+        };
+        if idempotent {
+            assert_eq!(stored(0), [(0, 0, 0), (0, 0, 2)], "sequences count records");
+            assert_eq!(stored(1), [(0, 0, 0), (1, 0, 0), (0, 0, 1), (1, 0, 1)], "each producer and partition counts by itself");
+        } else {
+            assert!(stored(0).iter().chain(&stored(1)).all(|batch| *batch == (-1, -1, -1)));
+        }
+    }
+}
