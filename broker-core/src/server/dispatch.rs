@@ -89,6 +89,7 @@ apis! {
     1 Fetch 4..=11, read from 4, fetch as FetchRequest;
     2 ListOffsets 0..=5, read from 1, list_offsets as ListOffsetsRequest;
     3 Metadata 0..=8, read from 0, metadata as MetadataRequest;
+    10 FindCoordinator 0..=5, read from 0, find_coordinator as FindCoordinatorRequest;
     18 ApiVersions 0..=4, read from 0, api_versions as ApiVersionsRequest;
     19 CreateTopics 2..=7, read from 2, create_topics as CreateTopicsRequest;
     20 DeleteTopics 1..=6, read from 1, delete_topics as DeleteTopicsRequest;

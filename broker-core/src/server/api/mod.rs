@@ -7,6 +7,7 @@ pub(super) mod create_topics;
 pub(super) mod delete_topics;
 pub(super) mod describe_cluster;
 pub(super) mod fetch;
+pub(super) mod find_coordinator;
 pub(super) mod list_offsets;
 pub(super) mod metadata;
 pub(super) mod offset_for_leader_epoch;

@@ -1,0 +1,41 @@
+//! FindCoordinator (10), versions 0 to 5: the broker that keeps a group (key type 0) or a transaction (1). It is this one.
+//!
+//! Version 4 asks for several keys at once. Share groups (2) are not served.
+
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+use kafka_protocol::protocol::StrBytes;
+
+use super::text;
+use crate::error::ErrorCode;
+use crate::server::connection::Client;
+use crate::server::header::Request;
+
+type Response = FindCoordinatorResponse;
+
+pub(in crate::server) async fn answer(client: &Client, request: &Request, body: FindCoordinatorRequest) -> Response {
+    let node = BrokerId(client.shared.config.node_id);
+    let (host, port) = client.advertised();
+    let problem = match body.key_type {
+        0 | 1 => None,
+        other => Some((ErrorCode::InvalidRequest.code(), text(format!("key type {other} is not served")))),
+    };
+    if request.version >= 4 {
+        let one = |key| match &problem {
+            None => Coordinator::default().with_key(key).with_node_id(node).with_host(text(&host)).with_port(port),
+            Some((code, message)) => nowhere(key).with_error_code(*code).with_error_message(Some(message.clone())),
+        };
+        return Response::default().with_coordinators(body.coordinator_keys.into_iter().map(one).collect());
+    }
+    match problem {
+        None => Response::default().with_node_id(node).with_host(text(host)).with_port(port),
+        Some((code, message)) => {
+            let message = (request.version >= 1).then_some(message);
+            Response::default().with_error_code(code).with_error_message(message).with_node_id(BrokerId(-1)).with_port(-1)
+        }
+    }
+}
+
+fn nowhere(key: StrBytes) -> Coordinator {
+    Coordinator::default().with_key(key).with_node_id(BrokerId(-1)).with_port(-1)
+}
