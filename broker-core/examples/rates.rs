@@ -104,7 +104,7 @@ fn main() -> Result<(), Error> {
         rate(&format!("{kind}: commits"), 200_000, || {
             for offset in 0..200_000 {
                 let commit = OffsetCommit { topic: "t1", partition: 0, offset, leader_epoch: -1, metadata: "" };
-                broker.commit_offsets("g", -1, "", &[commit]).expect("stored");
+                broker.commit_offsets("g", broker_core::MemberIdentity::administrator(), &[commit]).expect("stored");
             }
         });
     }

@@ -28,6 +28,11 @@ pub struct BrokerConfig {
     pub offsets_topic_segment_bytes: u64,
     /// `offset.metadata.max.bytes`: the longest text beside an offset; 4096.
     pub offset_metadata_max_bytes: usize,
+    /// `offsets.retention.minutes`: how long offsets of a group without members, or of a topic that its members no longer read,
+    /// are kept; 10080 (a week).
+    pub offsets_retention_minutes: u32,
+    /// `offsets.retention.check.interval.ms`: how often that is looked at; 600,000.
+    pub offsets_retention_check_interval_ms: u64,
     /// `group.min.session.timeout.ms`: 6000.
     pub group_min_session_timeout_ms: u64,
     /// `group.max.session.timeout.ms`: 1,800,000.
@@ -55,6 +60,8 @@ impl Default for BrokerConfig {
             offsets_topic_num_partitions: 50,
             offsets_topic_segment_bytes: 100 << 20,
             offset_metadata_max_bytes: 4096,
+            offsets_retention_minutes: 10_080,
+            offsets_retention_check_interval_ms: 600_000,
             group_min_session_timeout_ms: 6000,
             group_max_session_timeout_ms: 1_800_000,
             group_initial_rebalance_delay_ms: 0,
@@ -105,6 +112,13 @@ impl BrokerConfig {
             format!(
                 "group.min.session.timeout.ms is {}, over group.max.session.timeout.ms ({})",
                 self.group_min_session_timeout_ms, self.group_max_session_timeout_ms
+            ),
+        );
+        check(
+            self.offsets_retention_minutes >= 1 && self.offsets_retention_check_interval_ms >= 1,
+            format!(
+                "offsets.retention.minutes is {} and offsets.retention.check.interval.ms {}: each at least 1",
+                self.offsets_retention_minutes, self.offsets_retention_check_interval_ms
             ),
         );
         check(self.group_max_size >= 1, format!("group.max.size is {}: at least 1", self.group_max_size));

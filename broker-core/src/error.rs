@@ -102,6 +102,10 @@ codes! {
     MemberIdRequired = 79 "MEMBER_ID_REQUIRED" false;
     /// The group has `group.max.size` members.
     GroupMaxSizeReached = 81 "GROUP_MAX_SIZE_REACHED" false;
+    /// A static member was replaced by another of the same name.
+    FencedInstanceId = 82 "FENCED_INSTANCE_ID" false;
+    /// Members of the group read the topic.
+    GroupSubscribedToTopic = 86 "GROUP_SUBSCRIBED_TO_TOPIC" false;
     /// A record or batch breaks a rule.
     InvalidRecord = 87 "INVALID_RECORD" false;
     /// There is no topic of this id.

@@ -22,7 +22,10 @@ mod time;
 
 pub use broker::{Broker, BrokerBuilder, NewTopic, TopicDescription};
 pub use config::BrokerConfig;
-pub use coordinator::group::{CommittedOffset, GroupDescription, GroupState, JoinGroup, JoinGroupReply, OffsetCommit, SyncGroup};
+pub use coordinator::group::{
+    CommittedOffset, GroupDescription, GroupListing, GroupState, JoinGroup, JoinGroupReply, JoinedMember, MemberDescription,
+    MemberIdentity, OffsetCommit, SyncGroup, SyncGroupReply,
+};
 pub use error::{Error, ErrorCode};
 pub use id::TopicPartition;
 pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, WatchGuard};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use broker_core::record::{BatchBuilder, batches};
 use broker_core::storage::{Disk, MemoryDisk};
-use broker_core::{Broker, BrokerConfig, ErrorCode, NewTopic, OffsetCommit, PartitionHandle, TopicPartition};
+use broker_core::{Broker, BrokerConfig, ErrorCode, MemberIdentity, NewTopic, OffsetCommit, PartitionHandle, TopicPartition};
 
 const OFFSETS: &str = "__consumer_offsets-0";
 const GROUPS: [&str; 3] = ["a", "b", "c"];
@@ -26,7 +26,7 @@ fn with_topic(disk: &MemoryDisk) -> Broker {
 
 fn commit(broker: &Broker, group: &str, offset: i64) -> Result<(), broker_core::Error> {
     let commit = OffsetCommit { topic: "t", partition: 1, offset, leader_epoch: -1, metadata: "m" };
-    broker.commit_offsets(group, -1, "", &[commit])
+    broker.commit_offsets(group, MemberIdentity::administrator(), &[commit])
 }
 
 fn committed(broker: &Broker, group: &str) -> Option<i64> {

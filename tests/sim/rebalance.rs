@@ -53,7 +53,7 @@ fn trace(seed: u64, assignor: &str) -> Vec<String> {
             // The longest call ends, and with it the rebalance.
             sleep_ms(60_000).await;
             let group = broker.describe_group(GROUP).unwrap();
-            let members: Vec<_> = group.members.into_iter().map(|(id, ..)| id).collect();
+            let members: Vec<_> = group.members.into_iter().map(|member| member.member_id).collect();
             shadow.lock().note(format!("generation {} of {members:?}", group.generation));
         }
         apps[0].registry().get("l").unwrap().stop().await;

@@ -416,6 +416,7 @@ impl Simulation {
             rebalance_timeout_ms: MAX_POLL_MS,
             protocol_type: "consumer".to_owned(),
             protocols: vec![(self.settings.assignor.to_owned(), subscription)],
+            ..JoinGroup::default()
         });
         // Ends with the answer, or with the runtime.
         tokio::spawn(joined);

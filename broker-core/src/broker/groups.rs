@@ -1,9 +1,10 @@
 use std::sync::{MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
 use super::Broker;
-use crate::coordinator::group::{CommittedOffset, GroupDescription, JoinGroup, JoinGroupReply, OffsetCommit, SyncGroup};
+use crate::coordinator::group::{
+    CommittedOffset, GroupDescription, GroupListing, JoinGroup, JoinGroupReply, MemberIdentity, OffsetCommit, SyncGroup,
+    SyncGroupReply,
+};
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
 use crate::runtime::{GroupChanges, Shard};
@@ -30,7 +31,7 @@ impl Drop for Unheard {
     fn drop(&mut self) {
         if let Some(member_id) = self.member_id.take() {
             // It may be gone already.
-            let _ = self.broker.leave_group(&self.group, &member_id);
+            let _ = self.broker.leave_group(&self.group, MemberIdentity::of(-1, &member_id));
         }
     }
 }
@@ -62,8 +63,16 @@ impl Broker {
         }
     }
 
+    /// Gives a member that is to come its id, which it must then join with within its session time-out; the next generation
+    /// waits for it. Kafka's answer `MEMBER_ID_REQUIRED` carries such an id.
+    pub fn reserve_member_id(&self, request: &JoinGroup) -> Result<String, Error> {
+        let reserved = self.shard(&request.group).reserve(&self.0.driver, request);
+        self.0.driver.wake();
+        reserved.map_err(|code| refused(&request.group, "", code))
+    }
+
     /// Brings (the leader) and gets the generation's assignment. The request is made when this is called.
-    pub fn sync_group(&self, request: SyncGroup) -> impl Future<Output = Result<Bytes, Error>> + Send + use<> {
+    pub fn sync_group(&self, request: SyncGroup) -> impl Future<Output = Result<SyncGroupReply, Error>> + Send + use<> {
         let (group, member) = (request.group.clone(), request.member_id.clone());
         let receiver = {
             let mut shard = self.shard(&request.group);
@@ -72,7 +81,7 @@ impl Broker {
         self.0.driver.wake();
         async move {
             match receiver.await {
-                Ok(Ok(assignment)) => Ok(assignment),
+                Ok(Ok(reply)) => Ok(reply),
                 Ok(Err(code)) => Err(refused(&group, &member, code)),
                 Err(_) => Err(refused(&group, &member, ErrorCode::CoordinatorNotAvailable)),
             }
@@ -86,31 +95,43 @@ impl Broker {
     }
 
     /// A member is alive; `REBALANCE_IN_PROGRESS` tells it to join again.
-    pub fn heartbeat(&self, group: &str, generation: i32, member_id: &str) -> Result<(), Error> {
-        let result = self.shard(group).heartbeat(group, generation, member_id);
-        result.map_err(|code| refused(group, member_id, code))
+    pub fn heartbeat(&self, group: &str, who: MemberIdentity<'_>) -> Result<(), Error> {
+        let result = self.shard(group).heartbeat(group, who);
+        result.map_err(|code| refused(group, who.member_id, code))
     }
 
-    /// A member leaves; the others rebalance.
-    pub fn leave_group(&self, group: &str, member_id: &str) -> Result<(), Error> {
-        let result = self.shard(group).leave(group, member_id);
+    /// A member leaves, or a static one is taken out by its name; the others rebalance. Its generation is not looked at.
+    pub fn leave_group(&self, group: &str, who: MemberIdentity<'_>) -> Result<(), Error> {
+        let result = self.shard(group).leave(group, who);
         self.0.driver.wake();
-        result.map_err(|code| refused(group, member_id, code))
+        result.map_err(|code| refused(group, who.member_id, code))
     }
 
-    /// Stores offsets: all of them, or none. `generation` -1 and no member is for groups without members.
-    pub fn commit_offsets(
+    fn check_partition(&self, group: &str, commit: &OffsetCommit<'_>) -> Result<(), Error> {
+        if self.has_partition(commit.topic, commit.partition) {
+            return Ok(());
+        }
+        let text = format!("group '{group}': {}-{} does not exist", commit.topic, commit.partition);
+        Err(Error::new(ErrorCode::UnknownTopicOrPartition, text))
+    }
+
+    /// Stores offsets: all of them, or none.
+    pub fn commit_offsets(&self, group: &str, who: MemberIdentity<'_>, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
+        offsets.iter().try_for_each(|commit| self.check_partition(group, commit))?;
+        self.shard(group).commit(group, who, offsets)
+    }
+
+    /// Stores offsets, each for itself: the answers are in their order. An error means that nobody's are stored.
+    pub fn commit_each_offset(
         &self,
         group: &str,
-        generation: i32,
-        member_id: &str,
+        who: MemberIdentity<'_>,
         offsets: &[OffsetCommit<'_>],
-    ) -> Result<(), Error> {
-        if let Some(commit) = offsets.iter().find(|commit| !self.has_partition(commit.topic, commit.partition)) {
-            let text = format!("group '{group}': {}-{} does not exist", commit.topic, commit.partition);
-            return Err(Error::new(ErrorCode::UnknownTopicOrPartition, text));
-        }
-        self.shard(group).commit(group, generation, member_id, offsets)
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let there: Vec<_> = offsets.iter().map(|commit| self.check_partition(group, commit)).collect();
+        let sound: Vec<_> = offsets.iter().zip(&there).filter(|(_, there)| there.is_ok()).map(|(commit, _)| *commit).collect();
+        let mut stored = self.shard(group).commit_each(group, who, &sound)?.into_iter();
+        Ok(there.into_iter().map(|there| there.and_then(|()| stored.next().unwrap_or(Ok(())))).collect())
     }
 
     /// Stored offsets: of the partitions asked for, in that order, or of all that have one.
@@ -123,10 +144,10 @@ impl Broker {
     }
 
     /// All groups, by id.
-    pub fn list_groups(&self) -> Vec<String> {
-        let one = |shard: &std::sync::Mutex<Shard>| shard.lock().unwrap_or_else(PoisonError::into_inner).groups().ids();
-        let mut all: Vec<String> = self.0.shards.iter().flat_map(one).collect();
-        all.sort();
+    pub fn list_groups(&self) -> Vec<GroupListing> {
+        let one = |shard: &std::sync::Mutex<Shard>| shard.lock().unwrap_or_else(PoisonError::into_inner).groups().list();
+        let mut all: Vec<GroupListing> = self.0.shards.iter().flat_map(one).collect();
+        all.sort_by(|a, b| a.group.cmp(&b.group));
         all
     }
 
@@ -138,6 +159,15 @@ impl Broker {
     /// Deletes a group without members, and its offsets.
     pub fn delete_group(&self, group: &str) -> Result<(), Error> {
         self.shard(group).delete(group)
+    }
+
+    /// Deletes stored offsets of a group, each for itself: one that members read is refused. An error means that none are.
+    pub fn delete_offsets(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Result<(), Error>>, Error> {
+        let deleted = self.shard(group).delete_offsets(group, partitions)?;
+        let one = |(partition, result): (&TopicPartition, Result<(), ErrorCode>)| {
+            result.map_err(|code| Error::new(code, format!("group '{group}' reads {partition}")))
+        };
+        Ok(partitions.iter().zip(deleted).map(one).collect())
     }
 
     pub(super) fn delete_offsets_of(&self, topic: &str) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use super::topics::{Topic, TopicConfig};
 use super::{Broker, Inner};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
-use crate::runtime::{Driver, Shard, ShardConfig};
+use crate::runtime::{Driver, OffsetsRetention, Shard, ShardConfig};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::{Clock, SystemClock};
 
@@ -108,7 +108,11 @@ impl BrokerBuilder {
         }
         let producer_ids = ProducerIds::load(&disk)?;
         let shards = open_shards(&disk, &clock, &self.config, offsets)?;
-        let driver = Driver::new(shards.clone(), clock.clone(), seed);
+        let retention = OffsetsRetention {
+            retention_ms: i64::from(self.config.offsets_retention_minutes) * 60_000,
+            check_interval_ms: self.config.offsets_retention_check_interval_ms,
+        };
+        let driver = Driver::new(shards.clone(), clock.clone(), seed, retention);
         Ok(Broker(Arc::new(Inner {
             disk,
             config: self.config,

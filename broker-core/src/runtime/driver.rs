@@ -1,6 +1,5 @@
 //! The one task of a broker: steps the group machines when their time has come.
 
-use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,15 @@ use super::{Counter, GroupChanges, Shard};
 use crate::coordinator::group::ReplyToken;
 use crate::time::Clock;
 
+/// How long offsets are kept that nobody needs, and how often that is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OffsetsRetention {
+    pub retention_ms: i64,
+    pub check_interval_ms: u64,
+}
+
 pub(crate) struct Driver {
+    retention: OffsetsRetention,
     shards: Arc<Vec<Mutex<Shard>>>,
     clock: Arc<dyn Clock>,
     wake: Arc<Notify>,
@@ -24,9 +31,9 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub fn new(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, seed: u64) -> Self {
+    pub fn new(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, seed: u64, retention: OffsetsRetention) -> Self {
         let (tokens, random) = (AtomicU64::new(0), AtomicU64::new(seed));
-        Self { shards, clock, wake: Arc::default(), tokens, random, task: Mutex::new(None), changes: Arc::default() }
+        Self { retention, shards, clock, wake: Arc::default(), tokens, random, task: Mutex::new(None), changes: Arc::default() }
     }
 
     pub fn token(&self) -> ReplyToken {
@@ -56,7 +63,8 @@ impl Driver {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            *task = Some(runtime.spawn(run(self.shards.clone(), self.clock.clone(), self.wake.clone(), self.changes.clone())));
+            let (shards, clock, wake) = (self.shards.clone(), self.clock.clone(), self.wake.clone());
+            *task = Some(runtime.spawn(run(shards, clock, wake, self.changes.clone(), self.retention)));
         }
     }
 
@@ -81,21 +89,27 @@ impl Drop for Driver {
     }
 }
 
-async fn run(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, wake: Arc<Notify>, changes: Arc<Counter>) {
+async fn run(
+    shards: Arc<Vec<Mutex<Shard>>>,
+    clock: Arc<dyn Clock>,
+    wake: Arc<Notify>,
+    changes: Arc<Counter>,
+    retention: OffsetsRetention,
+) {
     let locked =
         |shard: &Mutex<Shard>, step: &mut dyn FnMut(&mut Shard)| step(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut look_at = clock.monotonic_ms() + retention.check_interval_ms;
     loop {
+        if clock.monotonic_ms() >= look_at {
+            shards.iter().for_each(|shard| locked(shard, &mut |shard| expire_offsets(shard, retention.retention_ms)));
+            look_at = clock.monotonic_ms() + retention.check_interval_ms;
+        }
         let mut deadline: Option<u64> = None;
         for shard in shards.iter() {
             locked(shard, &mut |shard| deadline = [deadline, shard.next_deadline()].into_iter().flatten().min());
         }
-        let wait = deadline.map(|at| Duration::from_millis(at.saturating_sub(clock.monotonic_ms())));
-        let due = async {
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => pending().await,
-            }
-        };
+        let next = deadline.map_or(look_at, |at| at.min(look_at));
+        let due = tokio::time::sleep(Duration::from_millis(next.saturating_sub(clock.monotonic_ms())));
         tokio::select! {
             biased;
             // First what is due: a flood of wake-ups must not keep a silent member in its group.
@@ -105,5 +119,11 @@ async fn run(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, wake: Arc<No
             }
             () = wake.notified() => {}
         }
+    }
+}
+
+fn expire_offsets(shard: &mut Shard, retention_ms: i64) {
+    if let Err(error) = shard.expire_offsets(retention_ms) {
+        tracing::error!(target: "broker_core::group", %error, "offsets that have had their time could not be taken away");
     }
 }

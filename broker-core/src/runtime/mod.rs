@@ -6,5 +6,5 @@ mod shard;
 
 pub(crate) use changes::Counter;
 pub use changes::GroupChanges;
-pub(crate) use driver::Driver;
+pub(crate) use driver::{Driver, OffsetsRetention};
 pub(crate) use shard::{Shard, ShardConfig};

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Driver;
 use crate::config::BrokerConfig;
 use crate::coordinator::group::{
-    Effects, GroupLimits, GroupRecord, Groups, JoinGroup, JoinGroupReply, OffsetCommit, Reply, ReplyToken, SyncGroup, decode,
-    encode_commit, encode_group,
+    Effects, Expired, GroupLimits, GroupRecord, Groups, JoinGroup, JoinGroupReply, MemberIdentity, MemberRecord, OffsetCommit,
+    Reply, ReplyToken, StoredGroup, SyncGroup, SyncGroupReply, decode, encode_commit, encode_group,
 };
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
@@ -71,9 +70,12 @@ impl ShardConfig {
 /// The answer to a join.
 pub(crate) type JoinAnswer = Result<JoinGroupReply, ErrorCode>;
 
+/// The answer to a sync.
+pub(crate) type SyncAnswer = Result<SyncGroupReply, ErrorCode>;
+
 enum Waiter {
     Join(oneshot::Sender<JoinAnswer>),
-    Sync(oneshot::Sender<Result<Bytes, ErrorCode>>),
+    Sync(oneshot::Sender<SyncAnswer>),
 }
 
 pub(crate) struct Shard {
@@ -167,10 +169,29 @@ impl Shard {
         Ok(())
     }
 
-    /// Stores offsets: check, append, apply.
-    pub fn commit(&mut self, group: &str, generation: i32, member_id: &str, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
-        let now = self.now();
-        self.groups.check_commit(now, group, generation, member_id, offsets)?;
+    /// Stores offsets: check, append, apply. All of them, or none.
+    pub fn commit(&mut self, group: &str, who: MemberIdentity<'_>, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
+        self.groups.check_commit(self.now(), group, who)?;
+        offsets.iter().try_for_each(|commit| self.groups.check_metadata(group, commit))?;
+        self.store_offsets(group, offsets)
+    }
+
+    /// The same, but one that is refused does not keep the others from being stored.
+    pub fn commit_each(
+        &mut self,
+        group: &str,
+        who: MemberIdentity<'_>,
+        offsets: &[OffsetCommit<'_>],
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        self.groups.check_commit(self.now(), group, who)?;
+        let checked: Vec<_> = offsets.iter().map(|commit| self.groups.check_metadata(group, commit)).collect();
+        let sound = offsets.iter().zip(&checked).filter(|(_, checked)| checked.is_ok()).map(|(commit, _)| *commit);
+        let sound: Vec<OffsetCommit<'_>> = sound.collect();
+        self.store_offsets(group, &sound)?;
+        Ok(checked)
+    }
+
+    fn store_offsets(&mut self, group: &str, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
         self.rewrite_if_due()?;
         let wall = self.config.clock.wall_ms();
         for commit in offsets {
@@ -180,7 +201,7 @@ impl Shard {
         self.append()?;
         for commit in offsets {
             let (topic, partition) = (commit.topic, commit.partition);
-            self.groups.apply(GroupRecord::Offset { group, topic, partition, offset: Some(*commit) });
+            self.groups.apply(GroupRecord::Offset { group, topic, partition, offset: Some((*commit, wall)) });
         }
         Ok(())
     }
@@ -203,11 +224,9 @@ impl Shard {
                 }
                 Ok(())
             };
-            for (group, offsets) in groups.snapshot() {
-                if let Some((generation, members)) = groups.member_records(group) {
-                    encode_group(group, generation, &members, wall, key, value);
-                    builder.append(wall, Some(key), Some(value), &[]);
-                }
+            for (group, (generation, members), offsets) in groups.snapshot() {
+                encode_group(group, generation, &members, wall, key, value);
+                builder.append(wall, Some(key), Some(value), &[]);
                 for (partition, stored) in offsets {
                     let commit = OffsetCommit {
                         topic: &partition.topic,
@@ -216,7 +235,7 @@ impl Shard {
                         leader_epoch: stored.leader_epoch,
                         metadata: &stored.metadata,
                     };
-                    encode_commit(group, &commit, wall, key, value);
+                    encode_commit(group, &commit, stored.commit_timestamp, key, value);
                     builder.append(wall, Some(key), Some(value), &[]);
                     flush(builder, SNAPSHOT_BATCH_BYTES)?;
                 }
@@ -238,7 +257,13 @@ impl Shard {
         (receiver, made)
     }
 
-    pub fn sync_group(&mut self, driver: &Driver, request: SyncGroup) -> oneshot::Receiver<Result<Bytes, ErrorCode>> {
+    /// Gives a member that is to come its id.
+    pub fn reserve(&mut self, driver: &Driver, request: &JoinGroup) -> Result<String, ErrorCode> {
+        let now = self.now();
+        self.groups.reserve(now, request, |client| driver.member_id(client))
+    }
+
+    pub fn sync_group(&mut self, driver: &Driver, request: SyncGroup) -> oneshot::Receiver<SyncAnswer> {
         let (sender, receiver) = oneshot::channel();
         let token = driver.token();
         self.waiters.insert(token, Waiter::Sync(sender));
@@ -247,12 +272,12 @@ impl Shard {
         receiver
     }
 
-    pub fn heartbeat(&mut self, group: &str, generation: i32, member_id: &str) -> Result<(), ErrorCode> {
-        self.groups.heartbeat(self.now(), group, generation, member_id)
+    pub fn heartbeat(&mut self, group: &str, who: MemberIdentity<'_>) -> Result<(), ErrorCode> {
+        self.groups.heartbeat(self.now(), group, who)
     }
 
-    pub fn leave(&mut self, group: &str, member_id: &str) -> Result<(), ErrorCode> {
-        let effects = self.groups.leave(self.now(), group, member_id)?;
+    pub fn leave(&mut self, group: &str, who: MemberIdentity<'_>) -> Result<(), ErrorCode> {
+        let effects = self.groups.leave(self.now(), group, who)?;
         self.carry_out(effects);
         Ok(())
     }
@@ -282,46 +307,76 @@ impl Shard {
         }
     }
 
-    fn store_group(&mut self, group: &str) -> Result<(), Error> {
+    fn store_group(&mut self, id: &str) -> Result<(), Error> {
         let wall = self.config.clock.wall_ms();
-        if let Some((generation, members)) = self.groups.member_records(group) {
-            encode_group(group, generation, &members, wall, &mut self.key, &mut self.value);
-            self.builder.append(wall, Some(&self.key), Some(&self.value), &[]);
-        }
-        self.append()
+        let Some((generation, members)) = self.groups.stored(id) else { return Ok(()) };
+        encode_group(id, generation, &members, wall, &mut self.key, &mut self.value);
+        let protocol_type = members.protocol_type.to_owned();
+        let has_members = !members.members.is_empty();
+        self.builder.append(wall, Some(&self.key), Some(&self.value), &[]);
+        self.append()?;
+        let stored = StoredGroup { generation, protocol_type: &protocol_type, timestamp: wall, has_members };
+        self.groups.apply(GroupRecord::Group { group: id, stored: Some(stored) });
+        Ok(())
     }
 
     pub fn delete(&mut self, group: &str) -> Result<(), Error> {
         self.groups.check_delete(group)?;
-        let wall = self.config.clock.wall_ms();
-        for (partition, _) in self.groups.offsets(group, None) {
-            self.tombstone(group, &partition.topic, partition.partition, wall);
-        }
-        let members =
-            crate::coordinator::group::MemberRecord { protocol_type: "", protocol: None, leader: None, members: Vec::new() };
-        encode_group(group, 0, &members, wall, &mut self.key, &mut self.value);
-        self.builder.append(wall, Some(&self.key), None, &[]);
-        self.append()?;
-        self.groups.apply(GroupRecord::Group { group, generation: None });
-        Ok(())
+        let partitions = self.groups.offsets(group, None).into_iter().map(|(partition, _)| partition).collect();
+        self.take_away(vec![(group.to_owned(), partitions, true)])
     }
 
-    fn tombstone(&mut self, group: &str, topic: &str, partition: i32, wall: i64) {
-        let commit = OffsetCommit { topic, partition, offset: 0, leader_epoch: -1, metadata: "" };
-        encode_commit(group, &commit, wall, &mut self.key, &mut self.value);
-        self.builder.append(wall, Some(&self.key), None, &[]);
+    /// Offsets of a group that nobody needs; one that is in use is refused and does not keep the others.
+    pub fn delete_offsets(&mut self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Result<(), ErrorCode>>, Error> {
+        let topics: Vec<&str> = partitions.iter().map(|partition| &*partition.topic).collect();
+        let checked = self.groups.check_delete_offsets(group, &topics)?;
+        let free = partitions.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
+        let gone = free.map(|(partition, _)| partition.clone()).collect();
+        self.take_away(vec![(group.to_owned(), gone, false)])?;
+        Ok(checked)
     }
 
     pub fn delete_offsets_of(&mut self, topic: &str) -> Result<(), Error> {
+        let stored = self.groups.with_offsets_for(topic).into_iter();
+        let one = |partitions: Vec<i32>| partitions.into_iter().map(|partition| TopicPartition::new(topic, partition)).collect();
+        self.take_away(stored.map(|(group, partitions)| (group, one(partitions), false)).collect())
+    }
+
+    /// Offsets and groups that have had their time.
+    pub fn expire_offsets(&mut self, retention_ms: i64) -> Result<(), Error> {
         let wall = self.config.clock.wall_ms();
-        let stored = self.groups.with_offsets_for(topic);
-        for (group, partitions) in &stored {
-            partitions.iter().for_each(|partition| self.tombstone(group, topic, *partition, wall));
+        let expired = self.groups.expired(wall, retention_ms);
+        for (group, partitions, ended) in &expired {
+            tracing::info!(target: "broker_core::group", %group, offsets = partitions.len(), ended, "offsets.retention.minutes have passed");
+        }
+        self.take_away(expired)
+    }
+
+    /// Writes tombstones, then applies them.
+    fn take_away(&mut self, gone: Expired) -> Result<(), Error> {
+        let wall = self.config.clock.wall_ms();
+        for (group, partitions, ends) in &gone {
+            for partition in partitions {
+                let (topic, partition) = (&*partition.topic, partition.partition);
+                let commit = OffsetCommit { topic, partition, offset: 0, leader_epoch: -1, metadata: "" };
+                encode_commit(group, &commit, wall, &mut self.key, &mut self.value);
+                self.builder.append(wall, Some(&self.key), None, &[]);
+            }
+            if *ends {
+                let nobody =
+                    MemberRecord { protocol_type: "", protocol: None, leader: None, empty_since: None, members: Vec::new() };
+                encode_group(group, 0, &nobody, wall, &mut self.key, &mut self.value);
+                self.builder.append(wall, Some(&self.key), None, &[]);
+            }
         }
         self.append()?;
-        for (group, partitions) in &stored {
+        for (group, partitions, ends) in &gone {
             for partition in partitions {
-                self.groups.apply(GroupRecord::Offset { group, topic, partition: *partition, offset: None });
+                let (topic, partition) = (&*partition.topic, partition.partition);
+                self.groups.apply(GroupRecord::Offset { group, topic, partition, offset: None });
+            }
+            if *ends {
+                self.groups.apply(GroupRecord::Group { group, stored: None });
             }
         }
         Ok(())

@@ -7,7 +7,8 @@ impl Groups {
     pub fn next_deadline(&self) -> Option<u64> {
         let of_group = |group: &super::Group| {
             let sessions = group.members.values().filter(|member| !member.is_parked()).map(|member| member.session_deadline);
-            sessions.chain(group.deadline).chain(group.delayed_until).min()
+            let waits = group.delay.map(|delay| delay.until).into_iter().chain(group.pending.values().copied());
+            sessions.chain(group.deadline).chain(waits).min()
         };
         self.groups.values().filter_map(of_group).min()
     }
@@ -16,6 +17,7 @@ impl Groups {
     pub fn expire(&mut self, now: u64) -> Effects {
         let mut effects = Effects::default();
         for (id, group) in &mut self.groups {
+            let had_members = !group.members.is_empty();
             let silent = |member: &super::Member| !member.is_parked() && member.session_deadline <= now;
             let expired: Vec<String> =
                 group.members.iter().filter(|(_, member)| silent(member)).map(|(id, _)| id.clone()).collect();
@@ -23,26 +25,44 @@ impl Groups {
                 tracing::info!(target: "broker_core::group", group = %id, %member, "session timed out: the member is out");
                 group.remove(now, member, &mut effects);
             }
-            if !expired.is_empty() && group.members.is_empty() {
-                effects.store.push(id.clone());
-            }
-            if group.delayed_until.is_some_and(|until| until <= now) {
-                group.delayed_until = None;
+            let pending = group.pending.len();
+            group.pending.retain(|_, until| *until > now);
+            group.end_delay(now, self.limits.initial_rebalance_delay_ms);
+            if pending > group.pending.len() || group.state == GroupState::PreparingRebalance {
                 group.try_complete_join(now, &mut effects);
             }
             if group.deadline.is_some_and(|deadline| deadline <= now) {
                 match group.state {
                     GroupState::PreparingRebalance => group.complete_join(now, &mut effects),
                     GroupState::CompletingRebalance => {
-                        group.members.retain(|_, member| member.syncing.is_some());
+                        group.drop_unsynced();
                         group.prepare(now, &mut effects);
                         group.try_complete_join(now, &mut effects);
                     }
                     GroupState::Empty | GroupState::Stable => group.deadline = None,
                 }
             }
+            if had_members && group.members.is_empty() {
+                effects.store.push(id.clone());
+            }
         }
         effects
+    }
+}
+
+impl super::Group {
+    /// The first generation's wait is over, unless somebody came meanwhile: then it goes on, up to its bound.
+    fn end_delay(&mut self, now: u64, step: u64) {
+        let Some(delay) = self.delay.filter(|delay| delay.until <= now) else { return };
+        let more = delay.at_most.saturating_sub(delay.until).min(step);
+        self.delay = (delay.again && more > 0).then(|| super::Delay { until: delay.until + more, again: false, ..delay });
+    }
+
+    /// Who has joined and never asked for its assignment is out.
+    fn drop_unsynced(&mut self) {
+        self.members.retain(|_, member| member.syncing.is_some());
+        let members = &self.members;
+        self.statics.retain(|_, id| members.contains_key(id));
     }
 }
 

@@ -8,9 +8,24 @@ use super::OffsetCommit;
 #[derive(Debug, Clone)]
 pub(crate) enum GroupRecord<'a> {
     /// An offset; `None` removes it.
-    Offset { group: &'a str, topic: &'a str, partition: i32, offset: Option<OffsetCommit<'a>> },
+    Offset {
+        group: &'a str,
+        topic: &'a str,
+        partition: i32,
+        /// And when it was stored.
+        offset: Option<(OffsetCommit<'a>, i64)>,
+    },
     /// A group's generation; `None` removes the group.
-    Group { group: &'a str, generation: Option<i32> },
+    Group { group: &'a str, stored: Option<StoredGroup<'a>> },
+}
+
+/// What is read back of a generation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredGroup<'a> {
+    pub generation: i32,
+    pub protocol_type: &'a str,
+    pub timestamp: i64,
+    pub has_members: bool,
 }
 
 /// A generation's members, as they are stored.
@@ -19,12 +34,15 @@ pub(crate) struct MemberRecord<'a> {
     pub protocol_type: &'a str,
     pub protocol: Option<&'a str>,
     pub leader: Option<&'a str>,
+    /// Since when there are none.
+    pub empty_since: Option<i64>,
     pub members: Vec<StoredMember<'a>>,
 }
 
 #[derive(Debug)]
 pub(crate) struct StoredMember<'a> {
     pub id: &'a str,
+    pub instance: Option<&'a str>,
     pub client_id: &'a str,
     pub client_host: &'a str,
     pub rebalance_timeout: i32,
@@ -87,11 +105,11 @@ pub(crate) fn encode_group(
     value.put_i32(generation);
     put_option(value, members.protocol);
     put_option(value, members.leader);
-    value.put_i64(now_ms);
+    value.put_i64(members.empty_since.unwrap_or(now_ms));
     value.put_i32(members.members.len() as i32);
     for member in &members.members {
         put_string(value, member.id);
-        put_option(value, None);
+        put_option(value, member.instance);
         put_string(value, member.client_id);
         put_string(value, member.client_host);
         value.put_i32(member.rebalance_timeout);
@@ -124,25 +142,42 @@ pub(crate) fn decode<'a>(mut key: &'a [u8], value: Option<&'a [u8]>) -> Option<G
                     let offset = value.try_get_i64().ok()?;
                     let leader_epoch = if version >= 3 { value.try_get_i32().ok()? } else { -1 };
                     let metadata = get_string(&mut value)?;
-                    Some(OffsetCommit { topic, partition, offset, leader_epoch, metadata })
+                    let stored_at = value.try_get_i64().ok()?;
+                    Some((OffsetCommit { topic, partition, offset, leader_epoch, metadata }, stored_at))
                 }
             };
             Some(GroupRecord::Offset { group, topic, partition, offset })
         }
         GROUP_KEY => {
             let group = get_string(&mut key)?;
-            let generation = match value {
+            let stored = match value {
                 None => None,
-                Some(mut value) => {
-                    if !(0..=VALUE).contains(&value.try_get_i16().ok()?) {
-                        return None;
-                    }
-                    get_string(&mut value)?;
-                    Some(value.try_get_i32().ok()?)
-                }
+                Some(value) => Some(decode_group(value)?),
             };
-            Some(GroupRecord::Group { group, generation })
+            Some(GroupRecord::Group { group, stored })
         }
         _ => None,
     }
+}
+
+fn get_option<'a>(input: &mut &'a [u8]) -> Option<Option<&'a str>> {
+    if input.starts_with(&(-1i16).to_be_bytes()) {
+        input.advance(2);
+        return Some(None);
+    }
+    get_string(input).map(Some)
+}
+
+fn decode_group(mut value: &[u8]) -> Option<StoredGroup<'_>> {
+    let version = value.try_get_i16().ok()?;
+    if !(0..=VALUE).contains(&version) {
+        return None;
+    }
+    let protocol_type = get_string(&mut value)?;
+    let generation = value.try_get_i32().ok()?;
+    get_option(&mut value)?;
+    get_option(&mut value)?;
+    let timestamp = if version >= 2 { value.try_get_i64().ok()? } else { -1 };
+    let has_members = value.try_get_i32().ok()? > 0;
+    Some(StoredGroup { generation, protocol_type, timestamp, has_members })
 }

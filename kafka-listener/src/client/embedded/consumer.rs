@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use broker_core::{Broker, DataSignal, ErrorCode, OffsetCommit};
+use broker_core::{Broker, DataSignal, ErrorCode, MemberIdentity, OffsetCommit};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -308,7 +308,8 @@ impl EmbeddedConsumer {
                 Err(ClientError::new(ClientErrorKind::Fenced, text))
             }
             Some((membership, identity)) => {
-                let stored = self.broker.commit_offsets(group, identity.generation, &identity.member_id, commits);
+                let stored =
+                    self.broker.commit_offsets(group, MemberIdentity::of(identity.generation, &identity.member_id), commits);
                 stored.map_err(|error| match error.code() {
                     ErrorCode::IllegalGeneration if membership.has_moved_on(identity) => {
                         let text = format!("group '{group}': the next generation is there and not yet heard of");
@@ -317,7 +318,7 @@ impl EmbeddedConsumer {
                     _ => client_error(error),
                 })
             }
-            None => self.broker.commit_offsets(group, -1, "", commits).map_err(client_error),
+            None => self.broker.commit_offsets(group, MemberIdentity::administrator(), commits).map_err(client_error),
         };
         let one = |offset: &CommitOffset| (offset.topic_partition.topic.clone(), offset.topic_partition.partition, offset.offset);
         match offsets {

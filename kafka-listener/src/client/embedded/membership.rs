@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use broker_core::assignor::{self, MemberSubscription, Members, Topics, protocol};
-use broker_core::{Broker, ErrorCode, GroupChanges, JoinGroup, JoinGroupReply, PartitionHandle, SyncGroup};
+use broker_core::{
+    Broker, ErrorCode, GroupChanges, JoinGroup, JoinGroupReply, JoinedMember, MemberIdentity, PartitionHandle, SyncGroup,
+};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -367,6 +369,7 @@ impl Member {
             rebalance_timeout_ms: self.config.max_poll_interval.as_millis() as u64,
             protocol_type: "consumer".to_owned(),
             protocols: self.config.assignors.iter().map(|assignor| (assignor.name().to_owned(), metadata.clone())).collect(),
+            ..JoinGroup::default()
         };
         let joined = self.broker.join_group(request);
         match self.or_command(joined).await {
@@ -407,10 +410,11 @@ impl Member {
             generation: reply.generation,
             member_id: reply.member_id.clone(),
             assignments,
+            ..SyncGroup::default()
         };
         let synced = self.broker.sync_group(request);
         let assignment = match self.or_command(synced).await {
-            Ok(Ok(assignment)) => assignment,
+            Ok(Ok(reply)) => reply.assignment,
             Ok(Err(error)) => return self.join_failed(error).await,
             Err(next) => return next,
         };
@@ -435,7 +439,9 @@ impl Member {
 
     /// The leader's work: one assignor for all.
     fn assign(&mut self, reply: &JoinGroupReply) -> Vec<(String, Bytes)> {
-        let decode = |(id, bytes): &(String, Bytes)| (id.clone(), protocol::decode_subscription(bytes).unwrap_or_default());
+        let decode = |member: &JoinedMember| {
+            (member.member_id.clone(), protocol::decode_subscription(&member.metadata).unwrap_or_default())
+        };
         let members: Members = reply.members.iter().map(decode).collect();
         let mut names: Vec<Arc<str>> = members.values().flat_map(|member| member.topics.iter().cloned()).collect();
         names.sort();
@@ -479,11 +485,12 @@ impl Member {
             };
             if beat {
                 let identity = self.identity();
-                let alive = self.broker.heartbeat(&self.group, identity.generation, &identity.member_id);
+                let alive = self.broker.heartbeat(&self.group, MemberIdentity::of(identity.generation, &identity.member_id));
                 let fenced = alive.is_err_and(|error| error.code() != ErrorCode::RebalanceInProgress);
                 if fenced || self.is_late() {
                     if !fenced {
-                        let _ = self.broker.leave_group(&self.group, &identity.member_id);
+                        let _ =
+                            self.broker.leave_group(&self.group, MemberIdentity::of(identity.generation, &identity.member_id));
                     }
                     self.lose(true);
                     return Some(if fenced { Next::Join } else { Next::Away });
@@ -524,7 +531,7 @@ impl Member {
                 }
                 Step::Beat if self.is_late() => {
                     tracing::warn!(target: "kafka_listener::client", group = %self.group, member = %identity.member_id, limit = ?self.config.max_poll_interval, "no poll for max.poll.interval.ms: the member leaves");
-                    let _ = self.broker.leave_group(&self.group, &identity.member_id);
+                    let _ = self.broker.leave_group(&self.group, MemberIdentity::of(identity.generation, &identity.member_id));
                     self.lose(true);
                     return Next::Away;
                 }
@@ -560,7 +567,7 @@ impl Member {
     }
 
     fn beat(&mut self, identity: &Identity) -> Option<Next> {
-        match self.broker.heartbeat(&self.group, identity.generation, &identity.member_id) {
+        match self.broker.heartbeat(&self.group, MemberIdentity::of(identity.generation, &identity.member_id)) {
             Ok(()) => None,
             Err(error) if error.code() == ErrorCode::RebalanceInProgress => Some(Next::Join),
             Err(error) => {
@@ -611,7 +618,7 @@ impl Member {
         let identity = self.identity();
         if !identity.member_id.is_empty() {
             // A member that was put out already has left.
-            let _ = self.broker.leave_group(&self.group, &identity.member_id);
+            let _ = self.broker.leave_group(&self.group, MemberIdentity::of(identity.generation, &identity.member_id));
         }
         match command {
             Some(Command::Leave(done)) => {

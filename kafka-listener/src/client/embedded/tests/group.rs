@@ -187,6 +187,7 @@ async fn a_commit_between_two_generations_may_be_tried_again() {
             rebalance_timeout_ms: 30_000,
             protocol_type: "consumer".to_owned(),
             protocols: vec![("cooperative-sticky".to_owned(), metadata)],
+            ..broker_core::JoinGroup::default()
         })
     };
     let raw = join("").await.expect("the consumer joins too");

@@ -1,0 +1,204 @@
+//! Stored offsets: may they be changed, what are they, which have had their time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{CommittedOffset, Group, GroupState, Groups, MemberIdentity, OffsetCommit};
+use crate::assignor::protocol::decode_subscription;
+use crate::error::{Error, ErrorCode};
+use crate::id::TopicPartition;
+
+/// What an expiry takes away: of each group these partitions' offsets, and perhaps the group.
+pub(crate) type Expired = Vec<(String, Vec<TopicPartition>, bool)>;
+
+/// The protocol type whose subscriptions the group may look into, to know what is still of use.
+const CONSUMER: &str = "consumer";
+
+impl Groups {
+    pub(super) fn apply_offset(&mut self, group: &str, topic: &str, partition: i32, offset: Option<(OffsetCommit<'_>, i64)>) {
+        let offsets = &mut self.group(group).offsets;
+        let Some((commit, commit_timestamp)) = offset else {
+            if let Some(partitions) = offsets.get_mut(topic) {
+                partitions.remove(&partition);
+                if partitions.is_empty() {
+                    offsets.remove(topic);
+                }
+            }
+            return;
+        };
+        if !offsets.contains_key(topic) {
+            offsets.insert(Arc::from(topic), BTreeMap::new());
+        }
+        let partitions = offsets.get_mut(topic).expect("inserted above");
+        match partitions.get_mut(&partition) {
+            Some(stored) => {
+                stored.offset = commit.offset;
+                stored.leader_epoch = commit.leader_epoch;
+                stored.commit_timestamp = commit_timestamp;
+                stored.metadata.clear();
+                stored.metadata.push_str(commit.metadata);
+            }
+            None => {
+                let stored = CommittedOffset {
+                    offset: commit.offset,
+                    leader_epoch: commit.leader_epoch,
+                    metadata: commit.metadata.to_owned(),
+                    commit_timestamp,
+                };
+                partitions.insert(partition, stored);
+            }
+        }
+    }
+
+    /// Whether the text beside an offset is short enough.
+    pub fn check_metadata(&self, group_id: &str, commit: &OffsetCommit<'_>) -> Result<(), Error> {
+        let limit = self.limits.metadata_max_bytes;
+        if commit.metadata.len() <= limit {
+            return Ok(());
+        }
+        let (topic, partition, have) = (commit.topic, commit.partition, commit.metadata.len());
+        let text = format!("group '{group_id}': {topic}-{partition}: metadata of {have} bytes is over {limit}");
+        Err(Error::new(ErrorCode::OffsetMetadataTooLarge, text))
+    }
+
+    /// Whether somebody may commit; a member's commit is a sign of life.
+    pub fn check_commit(&mut self, now: u64, group_id: &str, who: MemberIdentity<'_>) -> Result<(), Error> {
+        let refuse = |code, text: String| Err(Error::new(code, format!("group '{group_id}': {text}")));
+        if group_id.is_empty() {
+            return refuse(ErrorCode::InvalidGroupId, "a group's id cannot be empty".to_owned());
+        }
+        let generation = who.generation;
+        let Some(group) = self.groups.get_mut(group_id) else {
+            return if generation < 0 {
+                Ok(())
+            } else {
+                refuse(ErrorCode::IllegalGeneration, format!("no generation {generation}"))
+            };
+        };
+        if generation < 0 && who.member_id.is_empty() && who.group_instance_id.is_none() {
+            if group.members.is_empty() {
+                return Ok(());
+            }
+            return refuse(ErrorCode::UnknownMemberId, "the group has members: only they may commit".to_owned());
+        }
+        let (current, state) = (group.generation, group.state);
+        let member = match group.known(who.member_id, who.group_instance_id) {
+            Ok(member) => member,
+            Err(ErrorCode::FencedInstanceId) => {
+                let text = format!("member '{}' was replaced by another of the same group.instance.id", who.member_id);
+                return refuse(ErrorCode::FencedInstanceId, text);
+            }
+            Err(code) => return refuse(code, format!("member '{}' is not in it", who.member_id)),
+        };
+        if generation != current {
+            return refuse(ErrorCode::IllegalGeneration, format!("generation {generation} is over, it is {current}"));
+        }
+        if state == GroupState::CompletingRebalance {
+            return refuse(ErrorCode::RebalanceInProgress, "it is rebalancing".to_owned());
+        }
+        member.session_deadline = now + member.session_timeout;
+        Ok(())
+    }
+
+    /// Stored offsets: of the partitions asked for, or all.
+    pub fn offsets(&self, group: &str, partitions: Option<&[TopicPartition]>) -> Vec<(TopicPartition, Option<CommittedOffset>)> {
+        let stored = self.groups.get(group).map(|group| &group.offsets);
+        match partitions {
+            Some(partitions) => partitions
+                .iter()
+                .map(|partition| {
+                    let offset = stored.and_then(|stored| stored.get(&partition.topic)?.get(&partition.partition)).cloned();
+                    (partition.clone(), offset)
+                })
+                .collect(),
+            None => stored
+                .into_iter()
+                .flatten()
+                .flat_map(|(topic, partitions)| {
+                    let one = |(partition, offset): (&i32, &CommittedOffset)| {
+                        (TopicPartition::new(topic.clone(), *partition), Some(offset.clone()))
+                    };
+                    partitions.iter().map(one)
+                })
+                .collect(),
+        }
+    }
+
+    /// Groups that have offsets for a topic, and which partitions.
+    pub fn with_offsets_for(&self, topic: &str) -> Vec<(String, Vec<i32>)> {
+        let one = |(id, group): (&String, &Group)| {
+            group.offsets.get(topic).map(|partitions| (id.clone(), partitions.keys().copied().collect()))
+        };
+        self.groups.iter().filter_map(one).collect()
+    }
+
+    /// Whether offsets of these topics may be deleted: a live group keeps those that it reads.
+    pub fn check_delete_offsets(&self, id: &str, topics: &[&str]) -> Result<Vec<Result<(), ErrorCode>>, Error> {
+        let Some(group) = self.groups.get(id) else {
+            return Err(Error::new(ErrorCode::GroupIdNotFound, format!("there is no group '{id}'")));
+        };
+        if group.members.is_empty() {
+            return Ok(topics.iter().map(|_| Ok(())).collect());
+        }
+        let Some(read) = group.subscribed() else {
+            let text = format!("group '{id}' has {} members, and what they read cannot be known", group.members.len());
+            return Err(Error::new(ErrorCode::NonEmptyGroup, text));
+        };
+        let one = |topic: &&str| if read.contains(*topic) { Err(ErrorCode::GroupSubscribedToTopic) } else { Ok(()) };
+        Ok(topics.iter().map(one).collect())
+    }
+
+    /// What has had its time at `wall` (milliseconds since 1970): of a group without members everything `retention_ms` after
+    /// it became so (offsets stored later count from then); of a live group the topics that nobody reads any more. A group
+    /// that is left with nothing goes too.
+    pub fn expired(&mut self, wall: i64, retention_ms: i64) -> Expired {
+        let mut found = Vec::new();
+        for (id, group) in &mut self.groups {
+            if group.members.is_empty() && group.protocol_type.is_some() {
+                // Read back, and nobody has come again.
+                group.empty_since.get_or_insert(wall);
+            }
+            let read = if group.members.is_empty() { Some(BTreeSet::new()) } else { group.subscribed() };
+            let Some(read) = read else { continue };
+            let since = if group.members.is_empty() { group.empty_since.unwrap_or(i64::MIN) } else { i64::MIN };
+            let old = |stored: &CommittedOffset| {
+                let from = stored.commit_timestamp.max(since);
+                wall.saturating_sub(from) >= retention_ms
+            };
+            let mut gone = Vec::new();
+            let mut left = 0usize;
+            for (topic, partitions) in &group.offsets {
+                for (partition, stored) in partitions {
+                    if !read.contains(&**topic) && old(stored) {
+                        gone.push(TopicPartition::new(topic.clone(), *partition));
+                    } else {
+                        left += 1;
+                    }
+                }
+            }
+            let idle = group.state == GroupState::Empty && group.pending.is_empty();
+            let unused = group.empty_since.is_none_or(|since| wall.saturating_sub(since) >= retention_ms);
+            let ends = idle && left == 0 && (!gone.is_empty() || unused);
+            if ends || !gone.is_empty() {
+                found.push((id.clone(), gone, ends));
+            }
+        }
+        found
+    }
+}
+
+impl Group {
+    /// The topics that members of a consumer group read; nothing if that cannot be known.
+    fn subscribed(&self) -> Option<BTreeSet<String>> {
+        if self.protocol_type.as_deref() != Some(CONSUMER) {
+            return None;
+        }
+        let mut topics = BTreeSet::new();
+        for member in self.members.values() {
+            for (_, metadata) in &member.protocols {
+                topics.extend(decode_subscription(metadata).ok()?.topics.iter().map(|topic| topic.to_string()));
+            }
+        }
+        Some(topics)
+    }
+}
