@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages as kafka;
-use kafka_protocol::protocol::{Decodable, Encodable};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
 use super::api;
 use super::connection::Client;
 use super::header::{Request, answer_has_tags};
 use super::outgoing::Answer;
+use super::shape::{self, Field};
 
 /// An API that is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +58,22 @@ macro_rules! apis {
         async fn served(client: &Client, request: Request) -> Done {
             match request.key {
                 $($key => {
-                    let body = match read::<kafka::$request>(request.version, request.body.clone()) {
+                    let body = match read::<kafka::$request>(api::$module::SHAPE, request.version, request.body.clone()) {
                         Ok(body) => body,
                         Err(error) => return Done::Close(format!("{} {}: {error}", stringify!($name), request.version)),
                     };
                     api::$module::answer(client, &request, body).await.into_done(&request)
                 })*
                 key => Done::Close(format!("API {key} is not served")),
+            }
+        }
+
+        /// The shape of an API's request.
+        #[cfg(test)]
+        pub(super) fn shape_of(key: i16) -> Option<&'static [Field]> {
+            match key {
+                $($key => Some(api::$module::SHAPE),)*
+                _ => None,
             }
         }
 
@@ -114,7 +124,9 @@ pub(super) async fn answer(client: &Client, request: Request) -> Done {
     }
 }
 
-fn read<T: Decodable>(version: i16, mut body: Bytes) -> Result<T, String> {
+fn read<T: Decodable + HeaderVersion>(shape: &[Field], version: i16, mut body: Bytes) -> Result<T, String> {
+    let flexible = T::header_version(version) >= 2;
+    shape::check(shape, version, flexible, &body).map_err(|error| error.to_string())?;
     T::decode(&mut body, version).map_err(|error| error.to_string())
 }
 

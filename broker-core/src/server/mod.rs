@@ -11,6 +11,7 @@ mod dispatch;
 mod frame;
 mod header;
 mod outgoing;
+mod shape;
 
 #[cfg(test)]
 mod tests;

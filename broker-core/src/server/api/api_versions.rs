@@ -13,6 +13,9 @@ use crate::error::ErrorCode;
 use crate::server::connection::Client;
 use crate::server::dispatch::{APIS, Api, api};
 use crate::server::header::Request;
+use crate::server::shape::{Field, TEXT};
+
+pub(in crate::server) const SHAPE: &[Field] = &[TEXT.from(3), TEXT.from(3)];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ApiVersionsRequest) -> ApiVersionsResponse {
     if request.version >= 3 && !(is_name(&body.client_software_name) && is_name(&body.client_software_version)) {

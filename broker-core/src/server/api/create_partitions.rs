@@ -11,6 +11,9 @@ use super::{check_replicas, text};
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::shape::{BOOL, Field, I32, TEXT, array, list};
+
+pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, I32, array(&[list(&I32)])]), I32, BOOL];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let results = body.topics.into_iter().map(|topic| {

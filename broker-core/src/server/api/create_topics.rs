@@ -16,6 +16,10 @@ use crate::broker::NewTopic;
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::shape::{BOOL, Field, I16, I32, TEXT, array, list};
+
+pub(in crate::server) const SHAPE: &[Field] =
+    &[array(&[TEXT, I32, I16, array(&[I32, list(&I32)]), array(&[TEXT, TEXT])]), I32, BOOL];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: CreateTopicsRequest) -> CreateTopicsResponse {
     let broker = &client.shared.broker;

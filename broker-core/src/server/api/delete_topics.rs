@@ -10,6 +10,9 @@ use super::text;
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::shape::{Field, I32, TEXT, UUID, array, list};
+
+pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, UUID]).from(6), list(&TEXT).to(5), I32];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let by_name = body.topic_names.into_iter().map(|name| (Some(name), Default::default()));

@@ -7,9 +7,12 @@ use super::text;
 use crate::error::ErrorCode;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::shape::{BOOL, Field, I8};
 
 /// Version 1 asks for brokers (1) or controllers (2). The one that answers is a broker.
 const BROKERS: i8 = 1;
+
+pub(in crate::server) const SHAPE: &[Field] = &[BOOL, I8.from(1)];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: DescribeClusterRequest) -> DescribeClusterResponse {
     if body.endpoint_type != BROKERS {

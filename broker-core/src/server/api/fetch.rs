@@ -25,6 +25,7 @@ use crate::server::connection::Client;
 use crate::server::dispatch::Body;
 use crate::server::header::Request;
 use crate::server::outgoing::Answer;
+use crate::server::shape::{Field, I8, I32, I64, TEXT, array, list};
 
 /// What is given back.
 #[derive(Debug)]
@@ -39,6 +40,19 @@ struct Topic {
     name: Bytes,
     partitions: Vec<(i32, Result<Fetched, Error>)>,
 }
+
+pub(in crate::server) const SHAPE: &[Field] = &[
+    I32,
+    I32,
+    I32,
+    I32,
+    I8,
+    I32.from(7),
+    I32.from(7),
+    array(&[TEXT, array(&[I32, I32.from(9), I64, I32.from(12), I64.from(5), I32])]),
+    array(&[TEXT, list(&I32)]).from(7),
+    TEXT.from(11),
+];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: FetchRequest) -> FetchAnswer {
     let mut answer = FetchAnswer { error: 0, read_committed: body.isolation_level == 1, topics: Vec::new() };

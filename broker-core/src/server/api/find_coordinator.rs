@@ -10,8 +10,11 @@ use super::text;
 use crate::error::ErrorCode;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::shape::{Field, I8, TEXT, list};
 
 type Response = FindCoordinatorResponse;
+
+pub(in crate::server) const SHAPE: &[Field] = &[TEXT.to(3), I8.from(1), list(&TEXT).from(4)];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: FindCoordinatorRequest) -> Response {
     let node = BrokerId(client.shared.config.node_id);

@@ -14,9 +14,12 @@ use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::shape::{Field, I8, I32, I64, TEXT, array};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+
+pub(in crate::server) const SHAPE: &[Field] = &[I32, I8.from(2), array(&[TEXT, array(&[I32, I32.from(4), I64])]), I32.from(10)];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ListOffsetsRequest) -> ListOffsetsResponse {
     let epoch = if request.version >= 4 { LEADER_EPOCH } else { -1 };

@@ -13,6 +13,9 @@ use crate::broker::TopicDescription;
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::shape::{BOOL, Field, TEXT, UUID, array};
+
+pub(in crate::server) const SHAPE: &[Field] = &[array(&[UUID.from(10), TEXT]), BOOL.from(4), BOOL.from(8).to(10), BOOL.from(8)];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: MetadataRequest) -> MetadataResponse {
     let shared = &client.shared;

@@ -10,8 +10,11 @@ use crate::broker::Broker;
 use crate::error::Error;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::shape::{Field, I32, TEXT, array};
 
 type Body = OffsetForLeaderEpochRequest;
+
+pub(in crate::server) const SHAPE: &[Field] = &[I32.from(3), array(&[TEXT, array(&[I32, I32, I32])])];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> OffsetForLeaderEpochResponse {
     let topics = body.topics.into_iter().map(|topic| {

@@ -19,6 +19,9 @@ use crate::partition::PartitionHandle;
 use crate::server::connection::Client;
 use crate::server::dispatch::Maybe;
 use crate::server::header::Request;
+use crate::server::shape::{BYTES, Field, I16, I32, TEXT, array};
+
+pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I16, I32, array(&[TEXT, array(&[I32, BYTES])])];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ProduceRequest) -> Maybe<ProduceResponse> {
     let acceptable = check(&body);

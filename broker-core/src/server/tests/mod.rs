@@ -10,10 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 mod groups;
+mod hostile;
 mod records;
 mod topics;
 
-use super::{APIS, Server, ServerConfig};
+use super::dispatch::shape_of;
+use super::{APIS, Server, ServerConfig, shape};
 use crate::broker::{Broker, NewTopic};
 
 /// A server, and a client of it.
@@ -45,17 +47,7 @@ impl Bench {
     /// Sends a request and returns its correlation id.
     async fn send<R: KafkaRequest>(&mut self, version: i16, request: &R) -> i32 {
         self.correlation += 1;
-        let mut frame = BytesMut::from(&[0; 4][..]);
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(self.correlation)
-            .with_client_id(Some(StrBytes::from_static_str("bench")));
-        header.encode(&mut frame, R::header_version(version)).expect("a header");
-        request.encode(&mut frame, version).expect("a request");
-        let size = frame.len() as i32 - 4;
-        frame[..4].copy_from_slice(&size.to_be_bytes());
-        self.stream.write_all(&frame).await.expect("written");
+        self.stream.write_all(&frame(version, self.correlation, request)).await.expect("written");
         self.correlation
     }
 
@@ -84,6 +76,25 @@ impl Bench {
         let correlation = self.send(version, request).await;
         self.receive::<R>(version, correlation).await
     }
+}
+
+/// A request as it is sent. Its body must be what the server takes for its shape.
+fn frame<R: KafkaRequest>(version: i16, correlation: i32, request: &R) -> BytesMut {
+    let mut frame = BytesMut::from(&[0; 4][..]);
+    let header = RequestHeader::default()
+        .with_request_api_key(R::KEY)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation)
+        .with_client_id(Some(StrBytes::from_static_str("bench")));
+    header.encode(&mut frame, R::header_version(version)).expect("a header");
+    let body = frame.len();
+    request.encode(&mut frame, version).expect("a request");
+    let shape = shape_of(R::KEY).expect("in the table");
+    let left = shape::check(shape, version, R::header_version(version) >= 2, &frame[body..]);
+    assert_eq!(left, Ok(0), "API {} version {version}: its shape is another", R::KEY);
+    let size = frame.len() as i32 - 4;
+    frame[..4].copy_from_slice(&size.to_be_bytes());
+    frame
 }
 
 /// The versions that are read, of an API.

@@ -1,0 +1,185 @@
+//! Clients that do not mean well, or are broken; and one that does, and notices nothing.
+
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, DescribeClusterRequest, FindCoordinatorRequest, MetadataRequest,
+};
+use kafka_protocol::protocol::StrBytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::records::{batch, fetch, produce};
+use super::{Bench, frame, name, versions};
+use crate::server::ServerConfig;
+
+/// A healthy client's round trip.
+async fn is_well(bench: &mut Bench) {
+    assert_eq!(bench.ask(0, &ApiVersionsRequest::default()).await.error_code, 0);
+    let answer = bench.ask(3, &produce("t", 0, batch(b"v"))).await;
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+}
+
+/// Sends bytes, says that no more come, and reads until the server closes.
+async fn send_and_go(bench: &Bench, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(bench.server.address()).await.expect("connected");
+    // The server may close before it has read everything: then writing fails, and that is fine.
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.shutdown().await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    answer
+}
+
+#[tokio::test]
+async fn lengths_that_lie_close_the_connection_and_take_no_memory() {
+    let mut bench = Bench::new().await;
+    for (key, version, body) in [
+        // Two thousand million topics, in four bytes; in five, where lengths are compact.
+        (3i16, 1i16, &[0x7f, 0xff, 0xff, 0xff][..]),
+        (19, 5, &[0xff, 0xff, 0xff, 0xff, 0x07]),
+        // A topic whose partitions are that many.
+        (2, 1, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, b't', 0x7f, 0xff, 0xff, 0xff]),
+    ] {
+        let mut frame = BytesMut::new();
+        let tags: &[u8] = if version >= 5 { &[0] } else { &[] };
+        frame.put_i32((10 + tags.len() + body.len()) as i32);
+        for part in [key, version, 0, 1, -1] {
+            frame.put_i16(part);
+        }
+        frame.put_slice(tags);
+        frame.put_slice(body);
+        assert!(send_and_go(&bench, &frame).await.is_empty(), "API {key}");
+        is_well(&mut bench).await;
+    }
+}
+
+/// Requests of all kinds and versions, as clients send them.
+fn corpus() -> Vec<BytesMut> {
+    let mut frames = Vec::new();
+    let topic = || MetadataRequestTopic::default().with_name(Some(name("t")));
+    for version in versions::<MetadataRequest>() {
+        frames.push(frame(version, 1, &MetadataRequest::default().with_topics(Some(vec![topic(), topic()]))));
+    }
+    for version in versions::<kafka_protocol::messages::ProduceRequest>() {
+        frames.push(frame(version, 1, &produce("t", 1, batch(b"some value"))));
+    }
+    for version in versions::<kafka_protocol::messages::FetchRequest>() {
+        frames.push(frame(version, 1, &fetch("t", 0, 0)));
+    }
+    for version in versions::<CreateTopicsRequest>() {
+        let topics = vec![CreatableTopic::default().with_name(name("t")).with_num_partitions(1)];
+        frames.push(frame(version, 1, &CreateTopicsRequest::default().with_topics(topics)));
+    }
+    for version in versions::<FindCoordinatorRequest>() {
+        let request = FindCoordinatorRequest::default();
+        let id = StrBytes::from_static_str("group");
+        frames.push(frame(version, 1, &if version < 4 { request.with_key(id) } else { request.with_coordinator_keys(vec![id]) }));
+    }
+    for version in versions::<DescribeClusterRequest>() {
+        frames.push(frame(version, 1, &DescribeClusterRequest::default()));
+    }
+    frames
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
+
+fn mutate(frame: &mut BytesMut, random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        let at = random.below(frame.len());
+        match random.below(5) {
+            0 => frame[at] = random.below(256) as u8,
+            1 => frame[at] ^= 1 << random.below(8),
+            2 => frame[at] = [0, 0x7f, 0x80, 0xff][random.below(4)],
+            3 => frame.truncate(at.max(4)),
+            _ => {
+                let rest = frame.split_off(at);
+                frame.put_slice(&[0xff; 3][..=random.below(3)]);
+                frame.unsplit(rest);
+            }
+        }
+    }
+    // Mostly a frame that is whole, so that what is inside is looked at.
+    if random.below(4) > 0 {
+        let size = frame.len() as i32 - 4;
+        frame[..4].copy_from_slice(&size.to_be_bytes());
+    }
+}
+
+#[tokio::test]
+async fn damaged_requests_harm_nobody_else() {
+    let seed = std::env::var("WIRE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let runs = std::env::var("WIRE_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(2000);
+    let (mut random, corpus) = (Random(seed), corpus());
+    let mut bench = Bench::with(ServerConfig { socket_request_max_bytes: 1 << 20, ..ServerConfig::default() }).await;
+    for run in 0..runs {
+        let mut frame = corpus[random.below(corpus.len())].clone();
+        mutate(&mut frame, &mut random);
+        let gone = tokio::time::timeout(Duration::from_secs(30), send_and_go(&bench, &frame)).await;
+        assert!(gone.is_ok(), "seed {seed}, run {run}: the server neither answers nor closes: {frame:?}");
+        if run % 100 == 0 {
+            is_well(&mut bench).await;
+        }
+    }
+    is_well(&mut bench).await;
+}
+
+#[tokio::test]
+async fn silent_and_slow_clients_are_let_go() {
+    let idle = Duration::from_millis(200);
+    let mut bench = Bench::with(ServerConfig { connections_max_idle: idle, ..ServerConfig::default() }).await;
+    // One says nothing, one half a frame, one never reads its answers.
+    let mut silent = TcpStream::connect(bench.server.address()).await.expect("connected");
+    let mut half = TcpStream::connect(bench.server.address()).await.expect("connected");
+    half.write_all(&[0, 0, 1, 0, 7]).await.expect("written");
+    let mut deaf = TcpStream::connect(bench.server.address()).await.expect("connected");
+    let ask = frame(1, 1, &MetadataRequest::default().with_topics(None));
+    let deafened = async {
+        // Until the server no longer reads, since nobody reads what it writes, and closes.
+        while deaf.write_all(&ask).await.is_ok() {}
+    };
+    let all = async {
+        assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        assert_eq!(half.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        deafened.await;
+    };
+    tokio::time::timeout(Duration::from_secs(30), all).await.expect("they are closed");
+    // Its own connection was idle as well.
+    bench.stream = TcpStream::connect(bench.server.address()).await.expect("connected");
+    is_well(&mut bench).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_its_parked_fetch_along() {
+    let mut bench = Bench::with(ServerConfig { max_connections_per_ip: 2, ..ServerConfig::default() }).await;
+    is_well(&mut bench).await;
+    let mut waits = TcpStream::connect(bench.server.address()).await.expect("connected");
+    waits.write_all(&frame(4, 1, &fetch("t", 1, 0).with_max_wait_ms(3_600_000))).await.expect("written");
+    drop(waits);
+    // Its place is free long before its hour is over.
+    let again = async {
+        loop {
+            let mut next = TcpStream::connect(bench.server.address()).await.expect("connected");
+            let _ = next.write_all(&frame(0, 1, &ApiVersionsRequest::default())).await;
+            if next.read_i32().await.is_ok() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("a free place");
+    is_well(&mut bench).await;
+}
