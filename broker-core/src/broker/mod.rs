@@ -1,5 +1,6 @@
 //! The one public API, used alike by clients in the process and, later, by the wire server.
 
+mod data_folder;
 mod groups;
 mod open;
 mod producer_ids;
@@ -39,6 +40,7 @@ pub struct Broker(Arc<Inner>);
 
 struct Inner {
     disk: Arc<dyn Disk>,
+    folder: data_folder::DataFolder,
     config: BrokerConfig,
     clock: Arc<dyn Clock>,
     topics: RwLock<BTreeMap<Arc<str>, topics::Topic>>,
@@ -100,14 +102,35 @@ impl Broker {
 
     /// Makes everything durable that was acknowledged before: safe from a power cut, not only from the process's end.
     pub fn sync(&self) -> Result<(), Error> {
-        let all: Vec<PartitionHandle> = {
-            let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
-            topics.values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
-        };
-        let shards = self.0.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).close());
+        let all = self.all_partitions();
         // All of them, whatever one says: a failed partition must not cost the others their durability.
-        let synced = all.iter().map(PartitionHandle::close).chain(shards);
-        synced.fold(Ok(()), Result::and)
+        all.iter().map(PartitionHandle::close).fold(Ok(()), Result::and)?;
+        self.checkpoint()?;
+        self.0.folder.mark_clean().map_err(|error| self.folder_error(error))
+    }
+
+    /// Every partition that has a log, internal ones included.
+    fn all_partitions(&self) -> Vec<PartitionHandle> {
+        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<PartitionHandle> = topics.values().flat_map(|topic| topic.partitions.iter().cloned()).collect();
+        drop(topics);
+        for shard in self.0.shards.iter() {
+            all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned());
+        }
+        all
+    }
+
+    /// Keeps up to where each log is durable, and where it starts.
+    fn checkpoint(&self) -> Result<(), Error> {
+        let all = self.all_partitions();
+        let offsets = |of: fn(&PartitionHandle) -> i64| all.iter().map(|one| (one.topic_partition().clone(), of(one))).collect();
+        let (points, starts) = (offsets(PartitionHandle::recovery_point), offsets(PartitionHandle::log_start));
+        self.0.folder.checkpoint(&points, &starts).map_err(|error| self.folder_error(error))
+    }
+
+    fn folder_error(&self, error: std::io::Error) -> Error {
+        let text = format!("a checkpoint in {} cannot be written", self.0.disk.describe());
+        Error::with_source(ErrorCode::KafkaStorageError, text, error)
     }
 }
 

@@ -3,11 +3,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
+use super::data_folder::Found;
 use super::producer_ids::ProducerIds;
 use super::topics::{Topic, TopicConfig};
 use super::{Broker, Inner};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
+use crate::id::TopicPartition;
 use crate::runtime::{Driver, OffsetsRetention, Shard, ShardConfig};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::{Clock, SystemClock};
@@ -82,11 +84,20 @@ impl BrokerBuilder {
         }
         let storage = |error| Error::with_source(ErrorCode::KafkaStorageError, "the data cannot be opened", error);
         let durable = self.dir.is_some() || self.disk.is_some();
-        let disk: Arc<dyn Disk> = match (self.disk, self.dir) {
-            (Some(disk), _) => disk,
-            (None, Some(dir)) => Arc::new(FileDisk::open_with(dir, self.config.log_open_files_max).map_err(storage)?),
-            (None, None) => Arc::new(MemoryDisk::new()),
+        let (disk, found) = match (self.disk, self.dir) {
+            (None, Some(dir)) => {
+                let disk = FileDisk::lock(dir, self.config.log_open_files_max).map_err(storage)?;
+                let found = Found::look(&disk)?;
+                disk.sign().map_err(storage)?;
+                (Arc::new(disk) as Arc<dyn Disk>, found)
+            }
+            (disk, _) => {
+                let disk = disk.unwrap_or_else(|| Arc::new(MemoryDisk::new()));
+                let found = Found::look(disk.as_ref())?;
+                (disk, found)
+            }
         };
+        let folder = found.take_over(&disk)?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::default()));
         let seed = self.seed.unwrap_or_else(system_seed);
         let mut counts: BTreeMap<String, i32> = BTreeMap::new();
@@ -103,18 +114,19 @@ impl BrokerBuilder {
                 continue;
             }
             let config = TopicConfig::load(disk.as_ref(), &name)?;
-            let topic = Topic::open(&disk, &name, count, config, &self.config, &clock)?;
+            let topic = Topic::open(&disk, &name, count, config, &self.config, &clock, Some(&found))?;
             topics.insert(topic.name.clone(), topic);
         }
         let producer_ids = ProducerIds::load(&disk)?;
-        let shards = open_shards(&disk, &clock, &self.config, offsets)?;
+        let shards = open_shards(&disk, &clock, &self.config, offsets, &found)?;
         let retention = OffsetsRetention {
             retention_ms: i64::from(self.config.offsets_retention_minutes) * 60_000,
             check_interval_ms: self.config.offsets_retention_check_interval_ms,
         };
         let driver = Driver::new(shards.clone(), clock.clone(), seed, retention);
-        Ok(Broker(Arc::new(Inner {
+        let broker = Broker(Arc::new(Inner {
             disk,
+            folder,
             config: self.config,
             clock,
             topics: RwLock::new(topics),
@@ -124,7 +136,11 @@ impl BrokerBuilder {
             driver,
             durable,
             closed: AtomicBool::new(false),
-        })))
+        }));
+        if found.speaks_of_others(|id| broker.partition(&id.topic, id.partition).is_ok() || &*id.topic == OFFSETS_TOPIC) {
+            broker.checkpoint()?;
+        }
+        Ok(broker)
     }
 }
 
@@ -133,6 +149,7 @@ fn open_shards(
     clock: &Arc<dyn Clock>,
     config: &BrokerConfig,
     stored: i32,
+    found: &Found,
 ) -> Result<Arc<Vec<Mutex<Shard>>>, Error> {
     let wanted = config.offsets_topic_num_partitions;
     if stored > wanted {
@@ -144,8 +161,11 @@ fn open_shards(
     let there =
         disk.folders().map_err(|error| Error::with_source(ErrorCode::KafkaStorageError, "the data cannot be listed", error))?;
     let shards = (0..wanted).map(|index| {
-        let mut shard = Shard::new(ShardConfig::new(disk.clone(), clock.clone(), config, OFFSETS_TOPIC, index));
-        if there.binary_search(&format!("{OFFSETS_TOPIC}-{index}")).is_ok() {
+        let id = TopicPartition::new(OFFSETS_TOPIC, index);
+        let is_there = there.binary_search(&id.to_string()).is_ok();
+        let opening = found.opening(&id);
+        let mut shard = Shard::new(ShardConfig::new(disk.clone(), clock.clone(), config, id, opening));
+        if is_there {
             shard.load()?;
         }
         Ok(Mutex::new(shard))
@@ -154,7 +174,7 @@ fn open_shards(
 }
 
 /// Topic and partition of a folder named as Kafka does.
-fn partition_of(folder: &str) -> Option<(&str, i32)> {
+pub(super) fn partition_of(folder: &str) -> Option<(&str, i32)> {
     let (topic, partition) = folder.rsplit_once('-')?;
     let number: i32 = partition.parse().ok()?;
     (!topic.is_empty() && number >= 0 && number.to_string() == partition).then_some((topic, number))

@@ -5,13 +5,12 @@ use bytes::Bytes;
 
 use super::Broker;
 use crate::error::{Error, ErrorCode};
-use crate::storage::{Disk, TOP};
+use crate::storage::{Disk, TOP, replace};
 
 /// How many ids are taken from the disk at a time.
 const BLOCK: i64 = 1000;
 /// The file in the data folder that says where the next block starts: its format's version, then the number.
-const FILE: &str = "producer-ids";
-const FRESH: &str = "producer-ids.new";
+pub(super) const FILE: &str = "producer-ids";
 
 /// Gives each id once, over restarts too: the next block is kept before one of its ids is given.
 #[derive(Debug)]
@@ -37,12 +36,7 @@ impl ProducerIds {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if next.id == next.block_end {
             let end = next.block_end + BLOCK;
-            self.disk.remove(TOP, FRESH)?;
-            let file = self.disk.open(TOP, FRESH)?;
-            file.append(Bytes::from(format!("0\n{end}\n")))?;
-            file.sync()?;
-            file.keep()?;
-            self.disk.rename(TOP, FRESH, FILE)?;
+            replace(self.disk.as_ref(), TOP, FILE, Bytes::from(format!("0\n{end}\n")))?;
             next.block_end = end;
         }
         next.id += 1;

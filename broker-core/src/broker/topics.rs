@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 
 use super::Broker;
+use super::data_folder::Found;
 use super::open::OFFSETS_TOPIC;
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
-use crate::log::LogConfig;
+use crate::log::{LogConfig, Opening};
 use crate::partition::{PartitionConfig, PartitionHandle};
 use crate::storage::Disk;
 use crate::time::Clock;
@@ -157,18 +158,27 @@ impl Topic {
         config: TopicConfig,
         broker: &BrokerConfig,
         clock: &Arc<dyn Clock>,
+        found: Option<&Found>,
     ) -> Result<Self, Error> {
         let name: Arc<str> = Arc::from(name);
         let mut topic = Self { name, partitions: Vec::new(), config };
-        topic.grow(disk, count, broker, clock)?;
+        topic.grow(disk, count, broker, clock, found)?;
         Ok(topic)
     }
 
-    fn grow(&mut self, disk: &Arc<dyn Disk>, count: i32, broker: &BrokerConfig, clock: &Arc<dyn Clock>) -> Result<(), Error> {
+    fn grow(
+        &mut self,
+        disk: &Arc<dyn Disk>,
+        count: i32,
+        broker: &BrokerConfig,
+        clock: &Arc<dyn Clock>,
+        found: Option<&Found>,
+    ) -> Result<(), Error> {
         let mut added = Vec::new();
         for number in (self.partitions.len() as i32..count).rev() {
             let id = TopicPartition::new(self.name.clone(), number);
-            added.push(PartitionHandle::open(disk.clone(), id, self.config.partition(broker), clock.clone())?);
+            let opening = found.map_or_else(Opening::default, |found| found.opening(&id));
+            added.push(PartitionHandle::open(disk.clone(), id, self.config.partition(broker), clock.clone(), opening)?);
         }
         self.partitions.extend(added.into_iter().rev());
         Ok(())
@@ -230,7 +240,7 @@ impl Broker {
             let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
             let count = self.check_new(&topics, topic)?;
             let config = TopicConfig(topic.configs.clone());
-            let made = Topic::open(&self.0.disk, &topic.name, count, config, &self.0.config, &self.0.clock)?;
+            let made = Topic::open(&self.0.disk, &topic.name, count, config, &self.0.config, &self.0.clock, None)?;
             made.config
                 .store(self.0.disk.as_ref(), &topic.name)
                 .map_err(|error| storage(&topic.name, "cannot be made", error))?;
@@ -308,6 +318,8 @@ impl Broker {
         };
         drop(gone);
         self.changed();
+        // A topic of that name that is made later must not inherit this one's offsets.
+        self.checkpoint()?;
         self.delete_offsets_of(name)
     }
 
@@ -317,7 +329,7 @@ impl Broker {
             let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
             check_total(&topics, name, total)?;
             let topic = topics.get_mut(name).expect("checked above");
-            topic.grow(&self.0.disk, total, &self.0.config, &self.0.clock)?;
+            topic.grow(&self.0.disk, total, &self.0.config, &self.0.clock, None)?;
         }
         self.changed();
         Ok(())

@@ -1,5 +1,6 @@
 //! A partition's log: segments of whole batches, laid out as Kafka's files.
 
+mod checkpoint;
 mod config;
 mod headers;
 mod heads;
@@ -17,6 +18,7 @@ mod index_tests;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use checkpoint::{LOG_STARTS, Offsets, RECOVERY_POINTS, read_checkpoint, write_checkpoint};
 pub(crate) use config::LogConfig;
 pub(crate) use headers::headers;
 pub(crate) use read::read;

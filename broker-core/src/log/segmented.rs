@@ -183,6 +183,11 @@ impl Log {
         Ok(())
     }
 
+    /// Everything before it is durable.
+    pub fn recovery_point(&self) -> i64 {
+        self.recovery_point
+    }
+
     /// Makes everything durable, the indexes too: a broker that is told so when it opens the log looks nothing through.
     pub fn close(&mut self) -> io::Result<()> {
         self.check_sound()?;

@@ -85,9 +85,10 @@ impl PartitionHandle {
         id: TopicPartition,
         config: PartitionConfig,
         clock: Arc<dyn Clock>,
+        opening: Opening,
     ) -> Result<Self, Error> {
         let failed = |error| storage(&id, "cannot be opened", error);
-        let mut log = Log::open(disk, id.to_string(), config.log.clone(), Opening::default()).map_err(failed)?;
+        let mut log = Log::open(disk, id.to_string(), config.log.clone(), opening).map_err(failed)?;
         let (mut producers, now) = (ProducerStates::default(), clock.wall_ms());
         let start = log.start();
         crate::log::headers(&mut log, start, |header| producers.read(header, now)).map_err(failed)?;
@@ -206,6 +207,11 @@ impl PartitionHandle {
     /// Makes everything durable, so that nothing has to be looked through when it is opened again.
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.state().log.close().map_err(|error| storage(&self.0.id, "cannot be synced", error))
+    }
+
+    /// Everything before it is durable.
+    pub(crate) fn recovery_point(&self) -> i64 {
+        self.state().log.recovery_point()
     }
 
     /// Refuses everything from now on. Nothing is being written any more when this returns: the files may go.

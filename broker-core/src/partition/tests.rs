@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{DataSignal, PartitionConfig, PartitionHandle};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
-use crate::log::LogConfig;
+use crate::log::{LogConfig, Opening};
 use crate::record::builder::set_crc;
 use crate::record::{Batch, BatchBuilder, at, batches};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
@@ -44,7 +44,7 @@ pub(super) fn config() -> PartitionConfig {
 
 pub(super) fn open(disk: &Arc<dyn Disk>, config: PartitionConfig) -> PartitionHandle {
     let clock = Arc::new(Set(AtomicI64::new(NOW)));
-    PartitionHandle::open(disk.clone(), TopicPartition::new("t", 0), config, clock).expect("opened")
+    PartitionHandle::open(disk.clone(), TopicPartition::new("t", 0), config, clock, Opening::default()).expect("opened")
 }
 
 pub(super) fn memory() -> Arc<dyn Disk> {

@@ -13,7 +13,7 @@ use crate::coordinator::group::{
 };
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
-use crate::log::LogConfig;
+use crate::log::{LogConfig, Opening};
 use crate::partition::{PartitionConfig, PartitionHandle};
 use crate::record::{BatchBuilder, batches};
 use crate::storage::Disk;
@@ -33,14 +33,16 @@ pub(crate) struct ShardConfig {
     rewrite_bytes: u64,
     partition: PartitionConfig,
     limits: GroupLimits,
+    opening: Opening,
 }
 
 impl ShardConfig {
-    pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: &BrokerConfig, topic: &str, index: i32) -> Self {
+    pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: &BrokerConfig, id: TopicPartition, opening: Opening) -> Self {
         Self {
+            opening,
             disk,
             clock,
-            id: TopicPartition::new(topic, index),
+            id,
             rewrite_bytes: config.offsets_topic_segment_bytes,
             partition: PartitionConfig {
                 // It never rolls by itself: a rewrite does.
@@ -146,15 +148,21 @@ impl Shard {
     fn log(&mut self) -> Result<&PartitionHandle, Error> {
         if self.log.is_none() {
             let config = &self.config;
-            let opened =
-                PartitionHandle::open(config.disk.clone(), config.id.clone(), config.partition.clone(), config.clock.clone())?;
+            let opened = PartitionHandle::open(
+                config.disk.clone(),
+                config.id.clone(),
+                config.partition.clone(),
+                config.clock.clone(),
+                config.opening,
+            )?;
             self.log = Some(opened);
         }
         Ok(self.log.as_ref().expect("set above"))
     }
 
-    pub fn close(&self) -> Result<(), Error> {
-        self.log.as_ref().map_or(Ok(()), PartitionHandle::close)
+    /// Its log, if it has one yet.
+    pub fn partition(&self) -> Option<&PartitionHandle> {
+        self.log.as_ref()
     }
 
     /// Appends what the builder holds; nothing is applied if it fails.

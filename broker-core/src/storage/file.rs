@@ -25,9 +25,21 @@ impl FileDisk {
 
     /// The same, with at most so many files kept open: more are used all the same, each opened again when it is needed.
     pub fn open_with(root: impl AsRef<Path>, open_files_max: usize) -> io::Result<Self> {
+        let disk = Self::lock(root, open_files_max)?;
+        disk.sign()?;
+        Ok(disk)
+    }
+
+    /// Locks the folder, but changes nothing in it: who finds that it is somebody else's drops it again.
+    pub(crate) fn lock(root: impl AsRef<Path>, open_files_max: usize) -> io::Result<Self> {
         let root = root.as_ref().to_path_buf();
         let lock = folder::lock(&root)?;
         Ok(Self { root, open: Arc::new(OpenFiles::new(open_files_max)), _lock: lock })
+    }
+
+    /// Leaves this process's id for whoever finds the folder locked.
+    pub(crate) fn sign(&self) -> io::Result<()> {
+        folder::sign(&self.root)
     }
 
     fn path(&self, folder: &str, file: &str) -> PathBuf {

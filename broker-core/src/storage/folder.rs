@@ -1,16 +1,16 @@
 //! May this process keep its data in this folder: whose it is, whether it can be written, and whether another process has it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::file::named;
 
-/// The lock file's name; it holds the owner's process id.
+/// The file that says which process holds the lock. The lock itself is on the folder: a refusal leaves no file behind.
 pub(super) const LOCK: &str = ".lock";
 
-/// Makes the folder if it is not there, and locks it until the file is dropped. A refusal changes nothing.
+/// Makes the folder if it is not there, and locks it until what is returned is dropped. Nothing in it is changed.
 pub(super) fn lock(root: &Path) -> io::Result<File> {
     match fs::metadata(root) {
         Ok(found) => check(root, &found)?,
@@ -19,19 +19,19 @@ pub(super) fn lock(root: &Path) -> io::Result<File> {
         }
         Err(error) => return Err(named("open folder", root, &error)),
     }
-    let path = root.join(LOCK);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut lock = opened.map_err(|error| named("open lock file", &path, &error))?;
+    let lock = File::open(root).map_err(|error| named("open folder", root, &error))?;
     if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut holder = String::new();
-        let _ = lock.read_to_string(&mut holder);
+        let holder = fs::read_to_string(root.join(LOCK)).unwrap_or_default();
         let holder = if holder.trim().is_empty() { "another process".to_owned() } else { format!("process {}", holder.trim()) };
         return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{} is in use by {holder}", root.display())));
     }
-    lock.set_len(0)?;
-    lock.seek(SeekFrom::Start(0))?;
-    writeln!(lock, "{}", std::process::id())?;
     Ok(lock)
+}
+
+/// Says who holds the lock.
+pub(super) fn sign(root: &Path) -> io::Result<()> {
+    let path = root.join(LOCK);
+    fs::write(&path, format!("{}\n", std::process::id())).map_err(|error| named("write", &path, &error))
 }
 
 /// Permissions are looked at, not only tried: the superuser would write where nobody is meant to.

@@ -43,6 +43,37 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn remove_folder(&self, folder: &str) -> io::Result<()>;
 }
 
+/// Puts a small file in the place of another one: after a crash there is the old one or the new one, whole.
+pub(crate) fn replace(disk: &dyn Disk, folder: &str, file: &str, bytes: Bytes) -> io::Result<()> {
+    let fresh = format!("{file}{FRESH}");
+    disk.remove(folder, &fresh)?;
+    let written = disk.open(folder, &fresh)?;
+    written.append(bytes)?;
+    written.sync()?;
+    written.keep()?;
+    disk.rename(folder, &fresh, file)
+}
+
+/// All of a small file; `None` if it is not there.
+pub(crate) fn read_whole(disk: &dyn Disk, folder: &str, file: &str) -> io::Result<Option<Vec<u8>>> {
+    if disk.size(folder, file)?.is_none() {
+        return Ok(None);
+    }
+    let file = disk.open(folder, file)?;
+    let mut all = Vec::new();
+    while (all.len() as u64) < file.size() {
+        let piece = file.read(all.len() as u64, file.size() as usize)?;
+        if piece.is_empty() {
+            break;
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(Some(all))
+}
+
+/// Ends the name of a file that is to take another one's place.
+pub(crate) const FRESH: &str = ".new";
+
 /// One open file: appended at its end, read anywhere. One thread at a time appends and truncates, which whoever owns the log
 /// sees to; others may read meanwhile.
 pub trait DiskFile: Send + Sync + fmt::Debug {

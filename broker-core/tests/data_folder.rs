@@ -1,0 +1,186 @@
+//! The data folder: what is refused, how a stop in order is told from a crash, and what the checkpoints keep.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use broker_core::record::BatchBuilder;
+use broker_core::storage::{Disk, MemoryDisk, TOP};
+use broker_core::{Broker, BrokerConfig, NewTopic, PartitionHandle};
+use bytes::Bytes;
+
+fn open(disk: &MemoryDisk) -> Broker {
+    let config = BrokerConfig { offsets_topic_num_partitions: 1, ..BrokerConfig::default() };
+    Broker::builder().disk(Arc::new(disk.clone())).config(config).seed(1).open().expect("opened")
+}
+
+fn produce(partition: &PartitionHandle, count: usize) {
+    for _ in 0..count {
+        let mut builder = BatchBuilder::new();
+        builder.append(0, None, Some(&[7; 50]), &[]);
+        partition.produce(builder.build()).expect("produced");
+    }
+}
+
+/// All files and what they hold.
+fn everything(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).expect("a folder").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            all.extend(everything(&entry.path()).into_iter().map(|(file, bytes)| (format!("{name}/{file}"), bytes)));
+        } else {
+            all.insert(name, std::fs::read(entry.path()).expect("read"));
+        }
+    }
+    all
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("written");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_ours_is_refused_and_stays_as_it_was() {
+    type Case = (&'static str, fn(&Path), &'static [&'static str]);
+    let cases: &[Case] = &[
+        ("a foreign file", |dir| write(&dir.join("notes.txt"), "x"), &["holds what is no broker's", "notes.txt"]),
+        ("a foreign folder", |dir| std::fs::create_dir(dir.join("photos")).expect("made"), &["photos"]),
+        (
+            "two of them",
+            |dir| {
+                write(&dir.join("a.txt"), "x");
+                write(&dir.join("b.txt"), "y")
+            },
+            &["a.txt, b.txt"],
+        ),
+        (
+            "a newer format",
+            |dir| write(&dir.join("meta.properties"), "format.version=2\nversion=1\n"),
+            &["its format is 2", "newer than 1"],
+        ),
+        ("Kafka's own", |dir| write(&dir.join("meta.properties"), "node.id=1\nversion=1\n"), &["another broker's"]),
+        ("a damaged format", |dir| write(&dir.join("meta.properties"), "format.version=x\n"), &["meta.properties is damaged"]),
+        (
+            "a damaged checkpoint of starts",
+            |dir| write(&dir.join("log-start-offset-checkpoint"), "0\n5\n"),
+            &["log-start-offset-checkpoint is damaged", "0 partitions of 5"],
+        ),
+    ];
+    for used in [false, true] {
+        for (what, spoil, texts) in cases {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            if used {
+                let broker = Broker::open(dir.path()).expect("opened");
+                broker.create_topic(&NewTopic::new("t")).expect("made");
+                produce(&broker.partition("t", 0).expect("there"), 2);
+                broker.close().await.expect("closed");
+            }
+            spoil(dir.path());
+            let before = everything(dir.path());
+            let error = Broker::open(dir.path()).expect_err(what).to_string();
+            for text in texts.iter().chain([&dir.path().to_str().expect("text")]) {
+                assert!(error.contains(text), "{what}: {error}");
+            }
+            assert_eq!(everything(dir.path()), before, "{what}: something was changed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_with_nothing_foreign_opens_again() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(dir.path().join("lost+found")).expect("made");
+    for round in 0..3 {
+        let broker = Broker::open(dir.path()).expect("opened");
+        broker.topic_or_create("t").expect("there");
+        let partition = broker.partition("t", 0).expect("there");
+        assert_eq!(partition.end_offset(), 5 * round);
+        produce(&partition, 5);
+        broker.init_producer_id().expect("given");
+        let error = Broker::open(dir.path()).expect_err("locked").to_string();
+        assert!(error.contains(&format!("is in use by process {}", std::process::id())), "{error}");
+        if round % 2 == 0 {
+            broker.close().await.expect("closed");
+        }
+        assert_eq!(dir.path().join(".kafka_cleanshutdown").exists(), round % 2 == 0);
+    }
+    let meta = std::fs::read_to_string(dir.path().join("meta.properties")).expect("read");
+    assert!(meta.contains("\nformat.version=1\n"), "{meta}");
+}
+
+fn flip(disk: &MemoryDisk, file: &str, at: usize) {
+    let open = disk.open("t-0", file).expect("opened");
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < open.size() {
+        bytes.extend_from_slice(&open.read(bytes.len() as u64, 1 << 20).expect("read"));
+    }
+    bytes[at] ^= 1;
+    open.truncate(0).expect("cut");
+    open.append(Bytes::from(bytes)).expect("appended");
+    open.sync().expect("synced");
+}
+
+/// A damaged bit far from any end shows whether the log was looked through.
+#[tokio::test]
+async fn fact_11_a_clean_stop_is_trusted_and_a_crash_is_not() {
+    for (clean, end) in [(true, 100), (false, 1)] {
+        let disk = MemoryDisk::new();
+        let broker = open(&disk);
+        broker.create_topic(&NewTopic::new("t")).expect("made");
+        produce(&broker.partition("t", 0).expect("there"), 100);
+        if clean {
+            broker.close().await.expect("closed");
+        }
+        drop(broker);
+        flip(&disk, "00000000000000000000.log", 200);
+        for _ in 0..2 {
+            let broker = open(&disk);
+            assert_eq!(broker.partition("t", 0).expect("there").end_offset(), end, "clean: {clean}");
+            assert!(!disk.files(TOP).expect("listed").iter().any(|name| name == ".kafka_cleanshutdown"));
+            if clean {
+                // Again: the mark is of one stop.
+                broker.close().await.expect("closed");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_topic_made_again_inherits_nothing_from_the_checkpoints() {
+    for crash in [false, true] {
+        let disk = MemoryDisk::new();
+        let broker = open(&disk);
+        broker.create_topic(&NewTopic::new("t")).expect("made");
+        produce(&broker.partition("t", 0).expect("there"), 100);
+        broker.close().await.expect("closed");
+        let broker = open(&disk);
+        if crash {
+            // The folder goes, the checkpoint still speaks of it.
+            drop(broker);
+            disk.remove_folder("t-0").expect("removed");
+        } else {
+            broker.delete_topic("t").expect("deleted");
+        }
+        let broker = open(&disk);
+        assert!(broker.topic("t").is_none());
+        broker.create_topic(&NewTopic::new("t")).expect("made");
+        produce(&broker.partition("t", 0).expect("there"), 3);
+        drop(broker);
+        flip(&disk, "00000000000000000000.log", 200);
+        assert_eq!(open(&disk).partition("t", 0).expect("there").end_offset(), 1, "it was looked through");
+        let text = disk.open(TOP, "recovery-point-offset-checkpoint").expect("opened");
+        assert_eq!(&text.read(0, 1000).expect("read")[..], b"0\n0\n");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_checkpoint_of_recovery_points_only_costs_time() {
+    let disk = MemoryDisk::new();
+    let broker = open(&disk);
+    broker.create_topic(&NewTopic::new("t")).expect("made");
+    produce(&broker.partition("t", 0).expect("there"), 10);
+    broker.close().await.expect("closed");
+    disk.open(TOP, "recovery-point-offset-checkpoint").expect("opened").truncate(3).expect("cut");
+    assert_eq!(open(&disk).partition("t", 0).expect("there").end_offset(), 10);
+}
