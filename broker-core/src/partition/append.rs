@@ -82,6 +82,11 @@ fn refuse_codec(error: CodecError) -> Refusal {
     Refusal(code, error.to_string())
 }
 
+/// What a batch's header says, where it is known to be right: how many records, and the largest timestamp.
+pub(super) fn told(batch: &[u8]) -> (i32, i64) {
+    (header::i32(batch, at::COUNT), header::i64(batch, at::MAX_TIMESTAMP))
+}
+
 fn check_attributes(batch: &[u8]) -> Result<(), Refusal> {
     let attributes = header::i16(batch, at::ATTRIBUTES);
     if attributes & CONTROL_BIT != 0 {

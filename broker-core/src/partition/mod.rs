@@ -159,20 +159,44 @@ impl PartitionHandle {
             return Ok(Produced { base_offset: before.base_offset(), log_append_time, duplicate: true });
         }
         let base_offset = state.log.end();
-        append::stamp_offset(&mut batch, base_offset);
         let appended = Appended::of(&batch, base_offset);
-        let last_offset = base_offset + i64::from(checked.count) - 1;
-        let written = state.log.append(batch.freeze(), last_offset, max_timestamp);
-        written.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+        self.append(&mut state, batch, checked.count, max_timestamp)?;
         if let Some(producer) = producer {
             let config = &self.0.config;
             state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
             state.producers.note(producer, appended, now);
         }
-        self.0.end.store(state.log.end(), Ordering::Release);
         drop(state);
         self.0.watchers.notify();
         Ok(Produced { base_offset, log_append_time: self.0.config.log_append_time.then_some(now), duplicate: false })
+    }
+
+    /// The same for a batch of the broker's own, straight from its builder and to a partition of its own: what `produce` would
+    /// check is known, and a commit pays for no second checksum.
+    pub(crate) fn produce_own(&self, batch: BytesMut) -> Result<(), Error> {
+        debug_assert!(
+            append::check(&batch, &self.0.config, i64::MAX).is_ok(),
+            "{}: the broker's own batch is unsound",
+            self.0.id
+        );
+        let (count, max_timestamp) = append::told(&batch);
+        let mut state = self.state();
+        self.check_there()?;
+        self.append(&mut state, batch, count, max_timestamp)?;
+        drop(state);
+        self.0.watchers.notify();
+        Ok(())
+    }
+
+    /// Gives a sound batch the next offsets and writes it.
+    fn append(&self, state: &mut State, mut batch: BytesMut, count: i32, max_timestamp: i64) -> Result<(), Error> {
+        let base_offset = state.log.end();
+        append::stamp_offset(&mut batch, base_offset);
+        let last_offset = base_offset + i64::from(count) - 1;
+        let written = state.log.append(batch.freeze(), last_offset, max_timestamp);
+        written.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+        self.0.end.store(state.log.end(), Ordering::Release);
+        Ok(())
     }
 
     /// Whole batches from the one that holds `offset` on; empty at the end. At least one batch whatever `max_bytes` says.

@@ -172,7 +172,7 @@ impl Shard {
             return Ok(());
         }
         let bytes = batch.len() as u64;
-        self.log()?.produce(batch)?;
+        self.log()?.produce_own(batch)?;
         self.appended += bytes;
         Ok(())
     }
@@ -228,7 +228,7 @@ impl Shard {
                 if builder.size() > least {
                     let batch = builder.build();
                     written += batch.len() as u64;
-                    log.produce(batch)?;
+                    log.produce_own(batch)?;
                 }
                 Ok(())
             };
