@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -114,9 +114,23 @@ impl OpenFile {
     }
 }
 
+/// As `Write::write_all`, but by the system call itself: the C library's wrapper is a point at which a thread may be cancelled,
+/// and to say so costs a small write a tenth of its time.
+fn write_all(file: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 impl DiskFile for OpenFile {
     fn append(&self, bytes: Bytes) -> io::Result<()> {
-        self.file()?.as_ref().write_all(&bytes).map_err(|error| named("append to", &self.path, &error))?;
+        write_all(&*self.file()?, &bytes).map_err(|error| named("append to", &self.path, &error))?;
         self.size.fetch_add(bytes.len() as u64, Ordering::Release);
         Ok(())
     }
