@@ -158,6 +158,16 @@ impl Log {
         Ok(None)
     }
 
+    /// The largest timestamp of all batches; below 0 if none has one.
+    pub fn max_timestamp(&mut self) -> io::Result<i64> {
+        let mut largest = -1;
+        for segment in &mut self.segments {
+            segment.ensure(&self.place, &self.config)?;
+            largest = largest.max(segment.largest().timestamp);
+        }
+        Ok(largest)
+    }
+
     /// Makes a segment's indexes anew: what they say was seen to be wrong.
     pub(super) fn rebuild(&mut self, base: i64) -> io::Result<()> {
         let Ok(index) = self.segments.binary_search_by_key(&base, |segment| segment.base) else { return Ok(()) };

@@ -223,6 +223,13 @@ impl PartitionHandle {
             .map_err(|error| storage(&self.0.id, "cannot be read", error))
     }
 
+    /// The first of the records with the latest timestamp: its offset and timestamp.
+    pub fn offset_of_max_timestamp(&self) -> Result<Option<(i64, i64)>, Error> {
+        self.check_there()?;
+        let largest = self.state().log.max_timestamp().map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        if largest < 0 { Ok(None) } else { self.offset_for_timestamp(largest) }
+    }
+
     /// Calls `signal` on every append, and when the partition is deleted, until the guard is dropped.
     pub fn watch(&self, signal: &Arc<DataSignal>) -> WatchGuard {
         self.0.watchers.add(signal)

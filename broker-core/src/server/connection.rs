@@ -34,6 +34,11 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// Where the client is, as Kafka writes it.
+    pub fn host(&self) -> String {
+        format!("/{}", self.peer.ip())
+    }
+
     /// Where clients are told to connect.
     pub fn advertised(&self) -> (String, i32) {
         match &self.shared.config.advertised {

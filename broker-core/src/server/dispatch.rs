@@ -95,16 +95,27 @@ macro_rules! apis {
 }
 
 apis! {
-    0 Produce 0..=8, read from 3, produce as ProduceRequest;
-    1 Fetch 4..=11, read from 4, fetch as FetchRequest;
-    2 ListOffsets 0..=5, read from 1, list_offsets as ListOffsetsRequest;
-    3 Metadata 0..=8, read from 0, metadata as MetadataRequest;
+    0 Produce 0..=11, read from 3, produce as ProduceRequest;
+    1 Fetch 4..=12, read from 4, fetch as FetchRequest;
+    2 ListOffsets 0..=10, read from 1, list_offsets as ListOffsetsRequest;
+    3 Metadata 0..=12, read from 0, metadata as MetadataRequest;
+    8 OffsetCommit 2..=8, read from 2, offset_commit as OffsetCommitRequest;
+    9 OffsetFetch 1..=8, read from 1, offset_fetch as OffsetFetchRequest;
     10 FindCoordinator 0..=5, read from 0, find_coordinator as FindCoordinatorRequest;
+    11 JoinGroup 0..=9, read from 0, join_group as JoinGroupRequest;
+    12 Heartbeat 0..=4, read from 0, heartbeat as HeartbeatRequest;
+    13 LeaveGroup 0..=5, read from 0, leave_group as LeaveGroupRequest;
+    14 SyncGroup 0..=5, read from 0, sync_group as SyncGroupRequest;
+    15 DescribeGroups 0..=6, read from 0, describe_groups as DescribeGroupsRequest;
+    16 ListGroups 0..=5, read from 0, list_groups as ListGroupsRequest;
     18 ApiVersions 0..=4, read from 0, api_versions as ApiVersionsRequest;
     19 CreateTopics 2..=7, read from 2, create_topics as CreateTopicsRequest;
     20 DeleteTopics 1..=6, read from 1, delete_topics as DeleteTopicsRequest;
+    22 InitProducerId 0..=5, read from 0, init_producer_id as InitProducerIdRequest;
     23 OffsetForLeaderEpoch 2..=4, read from 2, offset_for_leader_epoch as OffsetForLeaderEpochRequest;
     37 CreatePartitions 0..=3, read from 0, create_partitions as CreatePartitionsRequest;
+    42 DeleteGroups 0..=2, read from 0, delete_groups as DeleteGroupsRequest;
+    47 OffsetDelete 0..=0, read from 0, offset_delete as OffsetDeleteRequest;
     60 DescribeCluster 0..=1, read from 0, describe_cluster as DescribeClusterRequest;
 }
 

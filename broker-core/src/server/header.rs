@@ -34,6 +34,11 @@ impl Request {
         Some(request)
     }
 
+    /// What the client calls itself.
+    pub fn client(&self) -> String {
+        self.client_id.as_ref().map_or_else(String::new, |id| String::from_utf8_lossy(id).into_owned())
+    }
+
     fn take_client_id(&mut self) -> Option<Option<Bytes>> {
         match self.body.try_get_i16().ok()? {
             -1 => Some(None),

@@ -1,10 +1,11 @@
-//! Fetch (1), versions 4 to 11: whole batches, as they lie in the log, from the one that holds the offset asked for.
+//! Fetch (1), versions 4 to 12: whole batches, as they lie in the log, from the one that holds the offset asked for.
 //!
 //! - Waits until there are `min_bytes`, an error, or `max_wait_ms` is over. The first batch comes whatever the byte limits say,
 //!   further ones only within them; partitions earlier in the request come first.
 //! - Sessions (7): each fetch is answered in full with session 0, so that clients go on asking in full. A session that was never
 //!   given is not found.
 //! - An epoch (9) ahead of the leader's is refused. Readers are never sent elsewhere (11).
+//! - Topics go by name: ids come with version 13, which is left out.
 //! - A reader of committed records sees what all see, and gets an empty list of aborted transactions.
 //!
 //! The answer is put together here: the messages' library would copy the records.
@@ -130,34 +131,36 @@ impl FetchAnswer {
         bytes >= usize::try_from(body.min_bytes).unwrap_or(0)
     }
 
-    fn put_partition(&self, index: i32, found: Result<Fetched, Error>, version: i16, answer: &mut Answer) {
+    fn put_partition(&self, index: i32, found: Result<Fetched, Error>, put: &Put, answer: &mut Answer) {
         let (error, found) = match found {
             Ok(found) => (0, found),
             Err(error) => (error.code().code(), Fetched { batches: Vec::new(), high_watermark: -1, log_start: -1 }),
         };
-        let out: &mut BytesMut = answer.buffer();
+        let out = answer.buffer();
         out.put_i32(index);
         out.put_i16(error);
         out.put_i64(found.high_watermark);
         // The last stable offset.
         out.put_i64(found.high_watermark);
-        if version >= 5 {
+        if put.version >= 5 {
             out.put_i64(found.log_start);
         }
         // Aborted transactions: none, or for who reads all records, no list.
-        out.put_i32(if self.read_committed { 0 } else { -1 });
-        if version >= 11 {
+        put.length(out, self.read_committed.then_some(0));
+        if put.version >= 11 {
             // No other replica is preferred.
             out.put_i32(-1);
         }
         // No records are an empty run, not null: some clients take null for damage.
-        out.put_i32(found.batches.iter().map(Bytes::len).sum::<usize>() as i32);
+        put.length(out, Some(found.batches.iter().map(Bytes::len).sum()));
         found.batches.into_iter().for_each(|run| answer.attach(run));
+        put.no_tags(answer.buffer());
     }
 }
 
 impl Body for FetchAnswer {
     fn put(mut self, version: i16, answer: &mut Answer) -> Result<(), String> {
+        let put = Put { version };
         let out = answer.buffer();
         // Not throttled.
         out.put_i32(0);
@@ -166,16 +169,59 @@ impl Body for FetchAnswer {
             // No session.
             out.put_i32(0);
         }
-        out.put_i32(self.topics.len() as i32);
+        put.length(out, Some(self.topics.len()));
         for topic in std::mem::take(&mut self.topics) {
             let out = answer.buffer();
-            out.put_i16(topic.name.len() as i16);
-            out.put_slice(&topic.name);
-            out.put_i32(topic.partitions.len() as i32);
+            put.text(out, &topic.name);
+            put.length(out, Some(topic.partitions.len()));
             for (index, found) in topic.partitions {
-                self.put_partition(index, found, version, answer);
+                self.put_partition(index, found, &put, answer);
             }
+            put.no_tags(answer.buffer());
         }
+        put.no_tags(answer.buffer());
         Ok(())
     }
+}
+
+/// Writes what differs from version 12 on: lengths are compact there, and structs end with tags.
+struct Put {
+    version: i16,
+}
+
+impl Put {
+    fn is_flexible(&self) -> bool {
+        self.version >= 12
+    }
+
+    fn length(&self, out: &mut BytesMut, length: Option<usize>) {
+        if self.is_flexible() {
+            put_uvarint(out, length.map_or(0, |length| length as u32 + 1));
+        } else {
+            out.put_i32(length.map_or(-1, |length| length as i32));
+        }
+    }
+
+    fn text(&self, out: &mut BytesMut, text: &[u8]) {
+        if self.is_flexible() {
+            put_uvarint(out, text.len() as u32 + 1);
+        } else {
+            out.put_i16(text.len() as i16);
+        }
+        out.put_slice(text);
+    }
+
+    fn no_tags(&self, out: &mut BytesMut) {
+        if self.is_flexible() {
+            out.put_u8(0);
+        }
+    }
+}
+
+fn put_uvarint(out: &mut BytesMut, mut value: u32) {
+    while value >= 0x80 {
+        out.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
 }

@@ -1,7 +1,9 @@
-//! ListOffsets (2), versions 1 to 5 (0 is in the table for clients that look at the lowest number only): offsets by time.
+//! ListOffsets (2), versions 1 to 10 (0 is in the table for clients that look at the lowest number only): offsets by time.
 //!
 //! - Timestamp -1 asks for the end, -2 for the start, others for the first record with that time or a later one; -1 is answered
 //!   if there is none.
+//! - -3 (7) asks for the record with the latest timestamp, -4 (8) for the first offset on the broker's own disk, which is the
+//!   start; -5 (9) for what lies elsewhere, which is nothing.
 //! - What a reader of committed records sees (2) is what all see: there are no transactions yet.
 //! - An epoch (4) ahead of the leader's is refused.
 
@@ -18,6 +20,9 @@ use crate::server::shape::{Field, I8, I32, I64, TEXT, array};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+const LATEST_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
 
 pub(in crate::server) const SHAPE: &[Field] = &[I32, I8.from(2), array(&[TEXT, array(&[I32, I32.from(4), I64])]), I32.from(10)];
 
@@ -26,7 +31,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let topics = body.topics.into_iter().map(|topic| {
         let one = |asked: ListOffsetsPartition| {
             let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
-            match offset(&client.shared.broker, &topic.name, &asked) {
+            match offset(&client.shared.broker, &topic.name, &asked, request.version) {
                 Ok(Some((offset, timestamp))) => answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch),
                 Ok(None) => answer,
                 Err(error) => answer.with_error_code(error.code().code()),
@@ -39,12 +44,15 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
 }
 
 /// An offset, and the record's timestamp where one was asked for.
-fn offset(broker: &Broker, topic: &str, asked: &ListOffsetsPartition) -> Result<Option<(i64, i64)>, Error> {
+fn offset(broker: &Broker, topic: &str, asked: &ListOffsetsPartition, version: i16) -> Result<Option<(i64, i64)>, Error> {
     check_epoch(asked.current_leader_epoch)?;
     let partition = broker.partition(topic, asked.partition_index)?;
     match asked.timestamp {
         LATEST => Ok(Some((partition.end_offset(), -1))),
         EARLIEST => Ok(Some((partition.log_start(), -1))),
+        LATEST_TIMESTAMP if version >= 7 => partition.offset_of_max_timestamp(),
+        EARLIEST_LOCAL if version >= 8 => Ok(Some((partition.log_start(), -1))),
+        LATEST_TIERED if version >= 9 => Ok(None),
         timestamp if timestamp >= 0 => partition.offset_for_timestamp(timestamp),
         other => Err(Error::new(ErrorCode::UnsupportedVersion, format!("timestamp {other} has no meaning here"))),
     }

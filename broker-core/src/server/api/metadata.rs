@@ -1,10 +1,12 @@
-//! Metadata (3), versions 0 to 8: the broker, its topics and their partitions.
+//! Metadata (3), versions 0 to 12: the broker, its topics and their partitions.
 //!
 //! - Version 0: no topics means all. From 1 on: null means all, an empty list none.
 //! - A topic that is not there is made if the request and `auto.create.topics.enable` allow it; before version 4 the request
 //!   always does. The answer already holds it.
 //! - The controller is this broker; leaders' epochs (7) are 0; authorised operations (8) are not told.
+//! - Topics have no ids (10): all zeros say so, and a topic asked for by id (12) is not known.
 
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
 
@@ -23,8 +25,14 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let create = body.allow_auto_topic_creation;
     let topics = match body.topics {
         Some(topics) if request.version > 0 || !topics.is_empty() => {
-            let names = topics.into_iter().filter_map(|topic| topic.name);
-            names.map(|name| one(client, name, create, node)).collect()
+            let one = |topic: MetadataRequestTopic| match topic.name {
+                Some(name) => one(client, name, create, node),
+                None => MetadataResponseTopic::default()
+                    .with_error_code(ErrorCode::UnknownTopicId.code())
+                    .with_name(if request.version >= 12 { None } else { Some(TopicName::default()) })
+                    .with_topic_id(topic.topic_id),
+            };
+            topics.into_iter().map(one).collect()
         }
         _ => shared.broker.topics().iter().map(|topic| described(topic, node)).collect(),
     };

@@ -4,14 +4,25 @@
 pub(super) mod api_versions;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
+pub(super) mod delete_groups;
 pub(super) mod delete_topics;
 pub(super) mod describe_cluster;
+pub(super) mod describe_groups;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
+pub(super) mod heartbeat;
+pub(super) mod init_producer_id;
+pub(super) mod join_group;
+pub(super) mod leave_group;
+pub(super) mod list_groups;
 pub(super) mod list_offsets;
 pub(super) mod metadata;
+pub(super) mod offset_commit;
+pub(super) mod offset_delete;
+pub(super) mod offset_fetch;
 pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
+pub(super) mod sync_group;
 
 use std::fmt::Display;
 
@@ -26,6 +37,15 @@ const LEADER_EPOCH: i32 = 0;
 
 fn text(value: impl Display) -> StrBytes {
     StrBytes::from_string(value.to_string())
+}
+
+/// A time-out on the wire, where less than none is none.
+fn millis(value: i32) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn optional(value: Option<&StrBytes>) -> Option<String> {
+    value.map(StrBytes::to_string)
 }
 
 /// Whether a client's idea of the leader's epoch is not ahead of the leader; -1 is no idea.

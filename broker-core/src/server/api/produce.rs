@@ -1,4 +1,4 @@
-//! Produce (0), versions 3 to 8; 0 to 2 are in the table since older clients switch compression off otherwise, and none sends
+//! Produce (0), versions 3 to 11; 0 to 2 are in the table since older clients switch compression off otherwise, and none sends
 //! them.
 //!
 //! - One v2 batch a partition; each partition is answered for itself, with a text (8) where it is refused.

@@ -170,6 +170,8 @@ async fn metadata_of_all_of_none_of_one_and_of_what_is_not_there() {
             assert_eq!(bench.ask(version, &request).await.topics[0].error_code, 3);
         }
     }
+    let by_id = vec![MetadataRequestTopic::default().with_name(None)];
+    assert_eq!(bench.ask(12, &MetadataRequest::default().with_topics(Some(by_id))).await.topics[0].error_code, 100);
     let made = vec![MetadataRequestTopic::default().with_name(Some(name("fresh")))];
     let made = bench.ask(4, &MetadataRequest::default().with_topics(Some(made))).await;
     assert_eq!((made.topics[0].error_code, made.topics[0].partitions.len()), (0, 1));

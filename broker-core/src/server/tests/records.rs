@@ -174,6 +174,9 @@ async fn offsets_by_time() {
             ("t", -2, (0, 0, -1)),
             ("t", 1000, (0, 0, 1000)),
             ("t", 1001, (0, -1, -1)),
+            ("t", -3, if version >= 7 { (0, 0, 1000) } else { (35, -1, -1) }),
+            ("t", -4, if version >= 8 { (0, 0, -1) } else { (35, -1, -1) }),
+            ("t", -5, if version >= 9 { (0, -1, -1) } else { (35, -1, -1) }),
             ("t", -9, (35, -1, -1)),
             ("absent", -1, (3, -1, -1)),
         ] {
@@ -184,4 +187,19 @@ async fn offsets_by_time() {
             assert_eq!((found.error_code, found.offset, found.timestamp), expected, "{timestamp}, version {version}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_latest_timestamp_need_not_be_the_last() {
+    let mut bench = Bench::new().await;
+    let latest = |bench: &Bench| bench.broker.partition("t", 0).expect("there").offset_of_max_timestamp().expect("read");
+    assert_eq!(latest(&bench), None);
+    for timestamps in [&[5, 9][..], &[7, 30, 30], &[8]] {
+        let mut batch = BatchBuilder::new();
+        for timestamp in timestamps {
+            batch.append(*timestamp, None, Some(b"v"), &[]);
+        }
+        bench.ask(3, &produce("t", 0, batch.build().freeze())).await;
+    }
+    assert_eq!(latest(&bench), Some((3, 30)));
 }

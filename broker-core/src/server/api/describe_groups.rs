@@ -1,0 +1,49 @@
+//! DescribeGroups (15), versions 0 to 6: groups and their members.
+//!
+//! A group that is not there is `Dead`, and from 6 on an error as well. Authorised operations (3) are not told.
+
+use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
+
+use super::text;
+use crate::coordinator::group::{GroupDescription, MemberDescription};
+use crate::error::ErrorCode;
+use crate::server::connection::Client;
+use crate::server::header::Request;
+use crate::server::shape::{BOOL, Field, TEXT, list};
+
+pub(in crate::server) const SHAPE: &[Field] = &[list(&TEXT), BOOL.from(3)];
+
+pub(in crate::server) async fn answer(client: &Client, request: &Request, body: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    let one = |id: GroupId| match client.shared.broker.describe_group(&id) {
+        Some(group) => described(group).with_group_id(id),
+        None if request.version >= 6 => {
+            let message = text(format!("there is no group '{}'", id.as_str()));
+            let code = ErrorCode::GroupIdNotFound.code();
+            dead().with_group_id(id).with_error_code(code).with_error_message(Some(message))
+        }
+        None => dead().with_group_id(id),
+    };
+    DescribeGroupsResponse::default().with_groups(body.groups.into_iter().map(one).collect())
+}
+
+fn dead() -> DescribedGroup {
+    DescribedGroup::default().with_group_state(text("Dead"))
+}
+
+fn described(group: GroupDescription) -> DescribedGroup {
+    let member = |member: MemberDescription| {
+        DescribedGroupMember::default()
+            .with_member_id(text(member.member_id))
+            .with_group_instance_id(member.group_instance_id.map(text))
+            .with_client_id(text(member.client_id))
+            .with_client_host(text(member.client_host))
+            .with_member_metadata(member.metadata)
+            .with_member_assignment(member.assignment)
+    };
+    DescribedGroup::default()
+        .with_group_state(text(group.state.name()))
+        .with_protocol_type(text(group.protocol_type))
+        .with_protocol_data(text(group.protocol.unwrap_or_default()))
+        .with_members(group.members.into_iter().map(member).collect())
+}

@@ -1,0 +1,49 @@
+//! OffsetCommit (8), versions 2 to 8: stores offsets of a group, each for itself.
+//!
+//! - Generation -1 without a member is an administrator's, and is refused while there are members.
+//! - How long offsets are kept is the broker's matter: the retention time (to 4) is not looked at, as in Kafka since 2.1.
+//! - Leaders' epochs (6) are kept. A static member (7) may have been replaced.
+
+use std::collections::VecDeque;
+
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
+
+use crate::coordinator::group::{MemberIdentity, OffsetCommit};
+use crate::server::connection::Client;
+use crate::server::header::Request;
+use crate::server::shape::{Field, I32, I64, TEXT, array};
+
+pub(in crate::server) const SHAPE: &[Field] =
+    &[TEXT, I32, TEXT, TEXT.from(7), I64.to(4), array(&[TEXT, array(&[I32, I64, I32.from(6), TEXT])])];
+
+pub(in crate::server) async fn answer(client: &Client, _: &Request, body: OffsetCommitRequest) -> OffsetCommitResponse {
+    let who = MemberIdentity {
+        generation: body.generation_id_or_member_epoch,
+        member_id: &body.member_id,
+        group_instance_id: body.group_instance_id.as_deref(),
+    };
+    let commits = body.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| OffsetCommit {
+            topic: &topic.name,
+            partition: partition.partition_index,
+            offset: partition.committed_offset,
+            leader_epoch: partition.committed_leader_epoch,
+            metadata: partition.committed_metadata.as_deref().unwrap_or_default(),
+        })
+    });
+    let commits: Vec<_> = commits.collect();
+    let mut codes: VecDeque<i16> = match client.shared.broker.commit_each_offset(&body.group_id, who, &commits) {
+        Ok(stored) => stored.iter().map(|one| one.as_ref().map_or_else(|error| error.code().code(), |()| 0)).collect(),
+        Err(error) => commits.iter().map(|_| error.code().code()).collect(),
+    };
+    let topics = body.topics.iter().map(|topic| {
+        let one = |index| {
+            let code = codes.pop_front().unwrap_or_default();
+            OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code)
+        };
+        let partitions = topic.partitions.iter().map(|partition| partition.partition_index).map(one).collect();
+        OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions)
+    });
+    OffsetCommitResponse::default().with_topics(topics.collect())
+}
