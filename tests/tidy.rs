@@ -17,6 +17,7 @@ const QUIET: &[&str] = &[
     "broker-core/src/partition/",
     "broker-core/src/record/",
     "broker-core/src/time.rs",
+    "broker-core/src/topic_config/",
     "kafka-listener/src/ack/",
     "kafka-listener/src/codec/",
     "kafka-listener/src/container/state.rs",

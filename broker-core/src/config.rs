@@ -1,23 +1,19 @@
+use crate::topic_config::TopicConfig;
+
 /// The broker's settings, by Kafka's names with `_` for `.`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BrokerConfig {
     /// `num.partitions`: partitions of a topic that is created without a number; 1.
     pub num_partitions: i32,
+    /// What holds for a topic that does not say otherwise: `log.segment.bytes`, `message.max.bytes` and so on.
+    pub topic_defaults: TopicConfig,
     /// `auto.create.topics.enable`: whether a topic is made when it is first used; true.
     pub auto_create_topics_enable: bool,
-    /// `log.segment.bytes`: a segment file's size before the next one starts; 1 GiB. A topic's `segment.bytes` wins.
-    pub log_segment_bytes: u64,
-    /// `log.index.interval.bytes`: bytes between two index entries; 4096.
-    pub log_index_interval_bytes: u64,
     /// `log.open.files.max`: log files kept open at a time; 500. A broker may have any number of them; Kafka keeps all open.
     pub log_open_files_max: usize,
-    /// `message.max.bytes`: the largest batch; 1,048,588. A topic's `max.message.bytes` wins.
-    pub message_max_bytes: usize,
     /// `message.decompressed.bytes.max`: how many bytes the records of one compressed batch may take; 128 MiB. This broker's
     /// own: in Kafka nothing but memory bounds them.
     pub message_decompressed_bytes_max: usize,
-    /// `log.message.timestamp.after.max.ms`: how far a record's timestamp may lie in the future; one hour.
-    pub log_message_timestamp_after_max_ms: i64,
     /// `producer.id.expiration.ms`: how long a partition remembers a producer that writes nothing; one day.
     pub producer_id_expiration_ms: i64,
     /// `producer.id.expiration.check.interval.ms`: how often it looks for such ones; ten minutes.
@@ -48,13 +44,10 @@ impl Default for BrokerConfig {
     fn default() -> Self {
         Self {
             num_partitions: 1,
+            topic_defaults: TopicConfig::default(),
             auto_create_topics_enable: true,
-            log_segment_bytes: 1 << 30,
-            log_index_interval_bytes: 4096,
             log_open_files_max: crate::storage::FileDisk::OPEN_FILES_MAX,
-            message_max_bytes: 1_048_588,
             message_decompressed_bytes_max: 128 << 20,
-            log_message_timestamp_after_max_ms: 3_600_000,
             producer_id_expiration_ms: 86_400_000,
             producer_id_expiration_check_interval_ms: 600_000,
             offsets_topic_num_partitions: 50,
@@ -81,18 +74,10 @@ impl BrokerConfig {
         };
         check(self.num_partitions >= 1, format!("num.partitions is {}: at least 1", self.num_partitions));
         check(
-            (1..=i32::MAX as u64).contains(&self.log_segment_bytes),
-            format!("log.segment.bytes is {}: 1 to 2147483647", self.log_segment_bytes),
-        );
-        check(
             (1..=i32::MAX as u64).contains(&self.offsets_topic_segment_bytes),
             format!("offsets.topic.segment.bytes is {}: 1 to 2147483647", self.offsets_topic_segment_bytes),
         );
         check(self.log_open_files_max >= 1, format!("log.open.files.max is {}: at least 1", self.log_open_files_max));
-        check(
-            (61..=i32::MAX as usize).contains(&self.message_max_bytes),
-            format!("message.max.bytes is {}: 61 to 2147483647", self.message_max_bytes),
-        );
         check(
             (1..=i32::MAX as usize).contains(&self.message_decompressed_bytes_max),
             format!("message.decompressed.bytes.max is {}: 1 to 2147483647", self.message_decompressed_bytes_max),
@@ -121,6 +106,7 @@ impl BrokerConfig {
                 self.offsets_retention_minutes, self.offsets_retention_check_interval_ms
             ),
         );
+        self.topic_defaults.validate().into_iter().for_each(|problem| check(false, problem));
         check(self.group_max_size >= 1, format!("group.max.size is {}: at least 1", self.group_max_size));
         problems
     }

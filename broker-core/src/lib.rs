@@ -19,6 +19,7 @@ mod runtime;
 pub mod server;
 pub mod storage;
 mod time;
+mod topic_config;
 
 pub use broker::{Broker, BrokerBuilder, NewTopic, TopicDescription};
 pub use config::BrokerConfig;
@@ -27,7 +28,10 @@ pub use coordinator::group::{
     MemberIdentity, OffsetCommit, SyncGroup, SyncGroupReply,
 };
 pub use error::{Error, ErrorCode};
-pub use id::TopicPartition;
+pub use id::{TopicId, TopicPartition};
 pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, WatchGuard};
 pub use runtime::GroupChanges;
 pub use time::{Clock, SystemClock, TokioClock};
+pub use topic_config::{
+    AlterConfig, CleanupPolicy, ConfigChange, ConfigEntry, ConfigKind, ConfigSource, TopicCompression, TopicConfig,
+};

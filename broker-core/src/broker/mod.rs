@@ -1,7 +1,9 @@
 //! The one public API, used alike by clients in the process and, later, by the wire server.
 
+mod configs;
 mod data_folder;
 mod groups;
+mod manifest;
 mod open;
 mod producer_ids;
 mod topics;
@@ -17,7 +19,7 @@ pub use topics::{NewTopic, TopicDescription};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
-use crate::runtime::{Counter, Driver, Shard};
+use crate::runtime::{Counter, Driver, Random, Shard};
 use crate::storage::Disk;
 use crate::time::Clock;
 
@@ -47,6 +49,8 @@ struct Inner {
     /// Counts changes of topics and partitions.
     metadata: Arc<Counter>,
     producer_ids: producer_ids::ProducerIds,
+    /// For topic ids.
+    random: Random,
     shards: Arc<Vec<Mutex<Shard>>>,
     driver: Driver,
     durable: bool,

@@ -4,13 +4,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::data_folder::Found;
+use super::manifest::Manifest;
 use super::producer_ids::ProducerIds;
-use super::topics::{Topic, TopicConfig};
+use super::topics::Topic;
 use super::{Broker, Inner};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
-use crate::id::TopicPartition;
-use crate::runtime::{Driver, OffsetsRetention, Shard, ShardConfig};
+use crate::id::{TopicId, TopicPartition};
+use crate::runtime::{Driver, OffsetsRetention, Random, Shard, ShardConfig};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::{Clock, SystemClock};
 
@@ -108,13 +109,21 @@ impl BrokerBuilder {
             }
         }
         let offsets = counts.remove(OFFSETS_TOPIC).unwrap_or(0);
+        // Another stream than the member ids': who sees one must not guess the other.
+        let random = Random::new(!seed);
         let mut topics = BTreeMap::new();
         for (name, count) in counts {
             if Topic::finish_delete(disk.as_ref(), &name, count)? {
                 continue;
             }
-            let config = TopicConfig::load(disk.as_ref(), &name)?;
-            let topic = Topic::open(&disk, &name, count, config, &self.config, &clock, Some(&found))?;
+            let (id, partitions, overrides) = Manifest::load(disk.as_ref(), &name, &self.config.topic_defaults)?;
+            let known = id.is_some() && partitions.is_some();
+            let id = id.unwrap_or_else(|| TopicId::random(random.next(), random.next()));
+            let manifest = Manifest { id, partitions: count.max(partitions.unwrap_or(0)), overrides };
+            if !known {
+                manifest.store(disk.as_ref(), &name)?;
+            }
+            let topic = Topic::open(&disk, &name, manifest, &self.config, &clock, Some(&found))?;
             topics.insert(topic.name.clone(), topic);
         }
         let producer_ids = ProducerIds::load(&disk)?;
@@ -132,6 +141,7 @@ impl BrokerBuilder {
             topics: RwLock::new(topics),
             metadata: Arc::default(),
             producer_ids,
+            random,
             shards,
             driver,
             durable,

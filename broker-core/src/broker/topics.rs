@@ -2,18 +2,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use bytes::Bytes;
-
 use super::Broker;
 use super::data_folder::Found;
+use super::manifest::Manifest;
 use super::open::OFFSETS_TOPIC;
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
-use crate::id::TopicPartition;
-use crate::log::{LogConfig, Opening};
+use crate::id::{TopicId, TopicPartition};
+use crate::log::Opening;
 use crate::partition::{PartitionConfig, PartitionHandle};
 use crate::storage::Disk;
 use crate::time::Clock;
+use crate::topic_config::Overrides;
 
 /// A topic to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct TopicDescription {
     pub partitions: i32,
     /// Whether it is one of Kafka's own.
     pub internal: bool,
+    /// Its id.
+    pub id: TopicId,
 }
 
 /// An open topic.
@@ -55,114 +57,33 @@ pub struct TopicDescription {
 pub(super) struct Topic {
     pub name: Arc<str>,
     pub partitions: Vec<PartitionHandle>,
-    config: TopicConfig,
+    pub id: TopicId,
+    pub overrides: Overrides,
 }
-
-/// A topic's own settings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct TopicConfig(BTreeMap<String, String>);
 
 /// The most partitions that one topic may have.
 const PARTITIONS_MAX: i32 = 100_000;
 
-/// The file in partition 0's folder that keeps a topic's settings.
-const CONFIG_FILE: &str = "topic.config";
 /// The file in partition 0's folder that says the topic is being deleted.
 const DELETED_FILE: &str = "topic.deleted";
 
-impl TopicConfig {
-    /// Every setting that is unknown, ill-typed or not built, by name.
-    fn check(&self) -> Result<(), Error> {
-        let mut problems = Vec::new();
-        for (key, value) in &self.0 {
-            let number = |least: i64| match value.parse::<i64>() {
-                Ok(number) if number >= least && number <= i64::from(i32::MAX) => None,
-                _ => Some(format!("{key} = \"{value}\": expected a whole number from {least} to {}", i32::MAX)),
-            };
-            problems.extend(match key.as_str() {
-                "message.timestamp.type" if matches!(value.as_str(), "CreateTime" | "LogAppendTime") => None,
-                "message.timestamp.type" => Some(format!("{key} = \"{value}\": expected CreateTime or LogAppendTime")),
-                "segment.bytes" => number(1024),
-                "max.message.bytes" => number(61),
-                "cleanup.policy" if value == "delete" => None,
-                "retention.ms" | "retention.bytes" if value == "-1" => None,
-                "compression.type" if matches!(value.as_str(), "producer" | "uncompressed") => None,
-                "cleanup.policy" | "retention.ms" | "retention.bytes" | "compression.type" => {
-                    Some(format!("{key} = \"{value}\" is not built yet: this broker keeps everything, uncompressed"))
-                }
-                _ => Some(format!(
-                    "{key} is no topic setting of this broker: it knows message.timestamp.type, segment.bytes and max.message.bytes"
-                )),
-            });
-        }
-        if problems.is_empty() { Ok(()) } else { Err(Error::new(ErrorCode::InvalidConfig, problems.join("; "))) }
-    }
-
-    fn number(&self, key: &str) -> Option<u64> {
-        self.0.get(key).and_then(|value| value.parse().ok())
-    }
-
-    pub fn load(disk: &dyn Disk, topic: &str) -> Result<Self, Error> {
-        let folder = format!("{topic}-0");
-        let read = || -> io::Result<Self> {
-            if !disk.files(&folder)?.iter().any(|file| file == CONFIG_FILE) {
-                return Ok(Self::default());
-            }
-            let file = disk.open(&folder, CONFIG_FILE)?;
-            let text = String::from_utf8_lossy(&file.read(0, file.size() as usize)?).into_owned();
-            Ok(Self(text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()))
-        };
-        read().map_err(|error| storage(topic, "its settings cannot be read", error))
-    }
-
-    fn store(&self, disk: &dyn Disk, topic: &str) -> io::Result<()> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let (folder, fresh) = (format!("{topic}-0"), "topic.config.new");
-        disk.remove(&folder, fresh)?;
-        let file = disk.open(&folder, fresh)?;
-        let text: String = self.0.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        file.append(Bytes::from(text))?;
-        file.sync()?;
-        disk.rename(&folder, fresh, CONFIG_FILE)
-    }
-
-    fn partition(&self, broker: &BrokerConfig) -> PartitionConfig {
-        PartitionConfig {
-            log: LogConfig {
-                segment_bytes: self.number("segment.bytes").unwrap_or(broker.log_segment_bytes),
-                index_interval_bytes: broker.log_index_interval_bytes,
-                ..LogConfig::default()
-            },
-            max_message_bytes: self.number("max.message.bytes").map_or(broker.message_max_bytes, |bytes| bytes as usize),
-            decompressed_bytes_max: broker.message_decompressed_bytes_max,
-            log_append_time: self.0.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime"),
-            timestamp_after_max_ms: broker.log_message_timestamp_after_max_ms,
-            producer_id_expiration_ms: broker.producer_id_expiration_ms,
-            producer_id_expiration_check_interval_ms: broker.producer_id_expiration_check_interval_ms,
-        }
-    }
-}
-
-fn storage(topic: &str, what: &str, error: io::Error) -> Error {
+pub(super) fn storage(topic: &str, what: &str, error: io::Error) -> Error {
     Error::with_source(ErrorCode::KafkaStorageError, format!("topic '{topic}': {what}"), error)
 }
 
 impl Topic {
-    /// Opens partitions 0 to `count`. The last one first: after a crash in between, the number of partitions is still right.
+    /// Opens its partitions, or makes them.
     pub fn open(
         disk: &Arc<dyn Disk>,
         name: &str,
-        count: i32,
-        config: TopicConfig,
+        manifest: Manifest,
         broker: &BrokerConfig,
         clock: &Arc<dyn Clock>,
         found: Option<&Found>,
     ) -> Result<Self, Error> {
-        let name: Arc<str> = Arc::from(name);
-        let mut topic = Self { name, partitions: Vec::new(), config };
-        topic.grow(disk, count, broker, clock, found)?;
+        let Manifest { id, partitions, overrides } = manifest;
+        let mut topic = Self { name: Arc::from(name), partitions: Vec::new(), id, overrides };
+        topic.grow(disk, partitions, broker, clock, found)?;
         Ok(topic)
     }
 
@@ -177,15 +98,20 @@ impl Topic {
         let mut added = Vec::new();
         for number in (self.partitions.len() as i32..count).rev() {
             let id = TopicPartition::new(self.name.clone(), number);
+            Manifest::store_metadata(self.id, disk.as_ref(), &self.name, number)?;
             let opening = found.map_or_else(Opening::default, |found| found.opening(&id));
-            added.push(PartitionHandle::open(disk.clone(), id, self.config.partition(broker), clock.clone(), opening)?);
+            added.push(PartitionHandle::open(disk.clone(), id, self.partition_config(broker), clock.clone(), opening)?);
         }
         self.partitions.extend(added.into_iter().rev());
         Ok(())
     }
 
+    pub fn partition_config(&self, broker: &BrokerConfig) -> PartitionConfig {
+        PartitionConfig::new(self.overrides.resolve(&broker.topic_defaults), broker)
+    }
+
     fn describe(&self) -> TopicDescription {
-        TopicDescription { name: self.name.clone(), partitions: self.partitions.len() as i32, internal: false }
+        TopicDescription { name: self.name.clone(), partitions: self.partitions.len() as i32, internal: false, id: self.id }
     }
 
     /// Finishes a deletion that a crash cut short; false if there was none.
@@ -230,7 +156,7 @@ fn check_total(topics: &BTreeMap<Arc<str>, Topic>, name: &str, total: i32) -> Re
 }
 
 impl Broker {
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.0.metadata.raise();
     }
 
@@ -238,12 +164,11 @@ impl Broker {
     pub fn create_topic(&self, topic: &NewTopic) -> Result<TopicDescription, Error> {
         let description = {
             let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
-            let count = self.check_new(&topics, topic)?;
-            let config = TopicConfig(topic.configs.clone());
-            let made = Topic::open(&self.0.disk, &topic.name, count, config, &self.0.config, &self.0.clock, None)?;
-            made.config
-                .store(self.0.disk.as_ref(), &topic.name)
-                .map_err(|error| storage(&topic.name, "cannot be made", error))?;
+            let (count, overrides) = self.check_new(&topics, topic)?;
+            let made = self.make(&topic.name, count, overrides).inspect_err(|_| {
+                // What is there of it would be a topic after the next start.
+                let _ = Topic::remove_folders(self.0.disk.as_ref(), &topic.name, count);
+            })?;
             let description = made.describe();
             topics.insert(made.name.clone(), made);
             description
@@ -252,22 +177,29 @@ impl Broker {
         Ok(description)
     }
 
+    fn make(&self, name: &str, partitions: i32, overrides: Overrides) -> Result<Topic, Error> {
+        let id = TopicId::random(self.0.random.next(), self.0.random.next());
+        let manifest = Manifest { id, partitions, overrides };
+        manifest.store(self.0.disk.as_ref(), name)?;
+        Topic::open(&self.0.disk, name, manifest, &self.0.config, &self.0.clock, None)
+    }
+
     /// Whether a topic could be created, and what it would be. Nothing is made.
     pub fn check_topic(&self, topic: &NewTopic) -> Result<TopicDescription, Error> {
         let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let partitions = self.check_new(&topics, topic)?;
-        Ok(TopicDescription { name: Arc::from(topic.name.as_str()), partitions, internal: false })
+        let (partitions, _) = self.check_new(&topics, topic)?;
+        Ok(TopicDescription { name: Arc::from(topic.name.as_str()), partitions, internal: false, id: TopicId::NONE })
     }
 
-    /// How many partitions a new topic gets, if it may be.
-    fn check_new(&self, topics: &BTreeMap<Arc<str>, Topic>, topic: &NewTopic) -> Result<i32, Error> {
+    /// How many partitions a new topic gets, and its settings, if it may be.
+    fn check_new(&self, topics: &BTreeMap<Arc<str>, Topic>, topic: &NewTopic) -> Result<(i32, Overrides), Error> {
         check_name(&topic.name)?;
         let count = topic.partitions.unwrap_or(self.0.config.num_partitions);
         if !(1..=PARTITIONS_MAX).contains(&count) {
             let text = format!("topic '{}': {count} partitions; 1 to {PARTITIONS_MAX} are possible", topic.name);
             return Err(Error::new(ErrorCode::InvalidPartitions, text));
         }
-        TopicConfig(topic.configs.clone()).check()?;
+        let overrides = Overrides::new(&topic.name, &topic.configs, &self.0.config.topic_defaults)?;
         if topics.contains_key(topic.name.as_str()) {
             return Err(Error::new(ErrorCode::TopicAlreadyExists, format!("topic '{}' exists already", topic.name)));
         }
@@ -276,7 +208,7 @@ impl Broker {
             let text = format!("topic '{}' collides with '{other}': '.' and '_' count as the same in metrics", topic.name);
             return Err(Error::new(ErrorCode::InvalidTopic, text));
         }
-        Ok(count)
+        Ok((count, overrides))
     }
 
     /// The topic, made with the defaults if it is not there and `auto.create.topics.enable` allows it.
@@ -329,6 +261,9 @@ impl Broker {
             let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
             check_total(&topics, name, total)?;
             let topic = topics.get_mut(name).expect("checked above");
+            let Topic { id, overrides, .. } = topic;
+            let manifest = Manifest { id: *id, partitions: total, overrides: overrides.clone() };
+            manifest.store(self.0.disk.as_ref(), name)?;
             topic.grow(&self.0.disk, total, &self.0.config, &self.0.clock, None)?;
         }
         self.changed();
@@ -361,6 +296,7 @@ impl Broker {
             name: Arc::from(OFFSETS_TOPIC),
             partitions: self.0.config.offsets_topic_num_partitions,
             internal: true,
+            id: TopicId::OFFSETS,
         }
     }
 

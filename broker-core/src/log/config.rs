@@ -1,3 +1,5 @@
+use crate::topic_config::TopicConfig;
+
 /// A log's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogConfig {
@@ -12,5 +14,16 @@ pub(crate) struct LogConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         Self { segment_bytes: 1 << 30, index_interval_bytes: 4096, index_bytes: 10 << 20 }
+    }
+}
+
+impl LogConfig {
+    /// What a topic's settings say of its logs.
+    pub fn of(topic: &TopicConfig) -> Self {
+        Self {
+            segment_bytes: topic.segment_bytes as u64,
+            index_interval_bytes: topic.index_interval_bytes as u64,
+            index_bytes: topic.segment_index_bytes as u64,
+        }
     }
 }

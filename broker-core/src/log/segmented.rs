@@ -39,6 +39,11 @@ impl Log {
         Self { place, config, segments, start, end, recovery_point, read_hint: None, poisoned: None }
     }
 
+    /// Other settings from now on; segments that are there keep the index that they have.
+    pub fn reconfigure(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
     /// The first offset.
     pub fn start(&self) -> i64 {
         self.start

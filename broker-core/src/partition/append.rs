@@ -6,8 +6,9 @@ use super::PartitionConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
 use crate::record::batch::{decompress, peek_size};
-use crate::record::builder::set_crc;
-use crate::record::{CODEC_BITS, CONTROL_BIT, CodecError, LOG_APPEND_TIME_BIT, Records, TRANSACTIONAL_BIT, at, header};
+use crate::record::builder::{recompress, set_crc};
+use crate::record::{CODEC_BITS, CONTROL_BIT, Codec, CodecError, LOG_APPEND_TIME_BIT, Records, TRANSACTIONAL_BIT, at, header};
+use crate::topic_config::TopicConfig;
 
 /// What the check found out.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +16,8 @@ pub(super) struct Checked {
     pub count: i32,
     /// Of its records, whatever the header says.
     pub max_timestamp: i64,
+    /// The same; a record without one (-1) does not count.
+    min_timestamp: i64,
 }
 
 /// Why a batch is refused.
@@ -36,7 +39,7 @@ fn refuse<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, Refusal> {
 }
 
 /// Exactly one sound v2 batch within the topic's limits. Any bad record refuses the whole batch.
-pub(super) fn check(batch: &[u8], config: &PartitionConfig, now: i64) -> Result<Checked, Refusal> {
+pub(super) fn check(batch: &mut BytesMut, config: &PartitionConfig, now: i64) -> Result<Checked, Refusal> {
     let size = match peek_size(batch) {
         Ok(size) => size,
         Err(error) => return refuse(ErrorCode::CorruptMessage, format!("not a record batch: {error}")),
@@ -47,29 +50,54 @@ pub(super) fn check(batch: &[u8], config: &PartitionConfig, now: i64) -> Result<
     if batch.len() > size {
         return refuse(ErrorCode::InvalidRecord, "more than one batch in one produce");
     }
-    if size > config.max_message_bytes {
-        let limit = config.max_message_bytes;
-        return refuse(ErrorCode::MessageTooLarge, format!("a batch of {size} bytes is over max.message.bytes ({limit})"));
-    }
-    if size as u64 > config.log.segment_bytes {
-        let limit = config.log.segment_bytes;
-        return refuse(ErrorCode::RecordListTooLarge, format!("a batch of {size} bytes is over segment.bytes ({limit})"));
-    }
+    check_size(size, &config.topic)?;
     let (found, computed) = (header::i32(batch, at::CRC) as u32, crc32c::crc32c(&batch[at::ATTRIBUTES..]));
     if found != computed {
         return refuse(ErrorCode::CorruptMessage, format!("the batch's checksum is {found:08x}, its bytes give {computed:08x}"));
     }
     check_attributes(batch)?;
-    let Checked { count, max_timestamp } = match header::i16(batch, at::ATTRIBUTES) & CODEC_BITS {
-        0 => check_records(batch)?,
-        _ => check_records(&decompress(batch, config.decompressed_bytes_max).map_err(refuse_codec)?)?,
+    let codec = Codec::of(header::i16(batch, at::ATTRIBUTES) & CODEC_BITS).map_err(refuse_codec)?;
+    let plain = match codec {
+        Codec::None => None,
+        _ => Some(decompress(batch, config.decompressed_bytes_max).map_err(refuse_codec)?),
     };
-    if !config.log_append_time && max_timestamp.saturating_sub(now) > config.timestamp_after_max_ms {
-        let limit = config.timestamp_after_max_ms;
-        let text = format!("timestamp {max_timestamp} is more than message.timestamp.after.max.ms ({limit}) after now ({now})");
+    let records = plain.as_deref().unwrap_or(batch);
+    let checked = check_records(records)?;
+    check_time(checked, &config.topic, now)?;
+    if let Some(compression) = config.compression.filter(|compression| compression.codec() != codec) {
+        *batch = recompress(records, compression);
+        check_size(batch.len(), &config.topic)?;
+    }
+    Ok(checked)
+}
+
+fn check_size(size: usize, topic: &TopicConfig) -> Result<(), Refusal> {
+    for (limit, name, code) in [
+        (topic.max_message_bytes, "max.message.bytes", ErrorCode::MessageTooLarge),
+        (topic.segment_bytes, "segment.bytes", ErrorCode::RecordListTooLarge),
+    ] {
+        if size as i64 > limit {
+            return refuse(code, format!("a batch of {size} bytes is over {name} ({limit})"));
+        }
+    }
+    Ok(())
+}
+
+fn check_time(checked: Checked, topic: &TopicConfig, now: i64) -> Result<(), Refusal> {
+    if topic.log_append_time {
+        return Ok(());
+    }
+    let (first, last) = (checked.min_timestamp, checked.max_timestamp);
+    let (before, after) = (topic.message_timestamp_before_max_ms, topic.message_timestamp_after_max_ms);
+    if last.saturating_sub(now) > after {
+        let text = format!("timestamp {last} is more than message.timestamp.after.max.ms ({after}) after now ({now})");
         return refuse(ErrorCode::InvalidTimestamp, text);
     }
-    Ok(Checked { count, max_timestamp })
+    if now.saturating_sub(first) > before {
+        let text = format!("timestamp {first} is more than message.timestamp.before.max.ms ({before}) before now ({now})");
+        return refuse(ErrorCode::InvalidTimestamp, text);
+    }
+    Ok(())
 }
 
 /// A client whose batch is too large sends it again in parts.
@@ -118,7 +146,7 @@ fn check_records(batch: &[u8]) -> Result<Checked, Refusal> {
     let base = header::i64(batch, at::BASE_OFFSET);
     let mut records = Records::over(batch);
     let mut index = 0;
-    let mut max_timestamp = i64::MIN;
+    let (mut min_timestamp, mut max_timestamp) = (i64::MAX, i64::MIN);
     for record in &mut records {
         match record {
             Ok(record) if !record.headers_are_sound() => {
@@ -126,6 +154,9 @@ fn check_records(batch: &[u8]) -> Result<Checked, Refusal> {
             }
             Ok(record) if record.offset == base.wrapping_add(index) => {
                 max_timestamp = max_timestamp.max(record.timestamp);
+                if record.timestamp != -1 {
+                    min_timestamp = min_timestamp.min(record.timestamp);
+                }
                 index += 1;
             }
             Ok(record) => {
@@ -138,7 +169,7 @@ fn check_records(batch: &[u8]) -> Result<Checked, Refusal> {
     if !records.is_exhausted() {
         return refuse(ErrorCode::InvalidRecord, format!("bytes are left over behind the batch's {count} records"));
     }
-    Ok(Checked { count, max_timestamp })
+    Ok(Checked { count, max_timestamp, min_timestamp })
 }
 
 /// Writes the broker's time where the topic wants it, and the largest timestamp if the producer's is wrong: both inside the

@@ -1,6 +1,6 @@
 use bytes::BytesMut;
 
-use super::tests::{NOW, all, config, memory, open, put};
+use super::tests::{NOW, all, but, memory, open, put};
 use super::{PartitionConfig, PartitionHandle};
 use crate::error::ErrorCode;
 use crate::record::{Batch, BatchBuilder, Codec, Compression, at};
@@ -23,7 +23,7 @@ fn produce(partition: &PartitionHandle, batch: BytesMut) -> Result<i64, ErrorCod
 }
 
 fn large() -> PartitionConfig {
-    PartitionConfig { max_message_bytes: 1 << 20, ..config() }
+    but(|topic| topic.max_message_bytes = 1 << 20)
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_compressed_batch_is_kept_as_it_was_sent() {
 #[test]
 fn a_compressed_batch_is_stamped_without_packing_it_again() {
     for codec in built() {
-        let partition = open(&memory(), PartitionConfig { log_append_time: true, ..large() });
+        let partition = open(&memory(), but(|topic| (topic.max_message_bytes, topic.log_append_time) = (1 << 20, true)));
         let bytes = batch(codec);
         let block = bytes[at::RECORDS..].to_vec();
         assert_eq!(produce(&partition, bytes), Ok(0));
@@ -100,7 +100,7 @@ fn what_is_wrong_inside_a_compressed_batch_is_found() {
 fn a_batch_counts_by_its_compressed_size() {
     for codec in built().filter(|codec| *codec != Codec::None) {
         let bytes = batch(codec);
-        let partition = open(&memory(), PartitionConfig { max_message_bytes: bytes.len(), ..config() });
+        let partition = open(&memory(), but(|topic| topic.max_message_bytes = bytes.len() as i64));
         assert_eq!(Batch::parse(&bytes.clone().freeze()).expect("a batch").codec(), Ok(codec));
         assert_eq!(produce(&partition, bytes), Ok(0), "{codec}");
         assert_eq!(produce(&partition, batch(Codec::None)), Err(ErrorCode::MessageTooLarge));

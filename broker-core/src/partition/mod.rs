@@ -10,19 +10,22 @@ mod compression_tests;
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 
 use producer_state::{Appended, ProducerBatch, ProducerStates};
 pub use signal::{DataSignal, WatchGuard};
 
+use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
 use crate::log::{Log, LogConfig, Opening};
+use crate::record::Compression;
 use crate::storage::Disk;
 use crate::time::Clock;
+use crate::topic_config::TopicConfig;
 
 /// What a produced batch was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +52,29 @@ pub struct Fetched {
 /// A partition's settings.
 #[derive(Debug, Clone)]
 pub(crate) struct PartitionConfig {
-    pub log: LogConfig,
-    pub max_message_bytes: usize,
+    pub topic: TopicConfig,
+    /// What batches are compressed with, from the topic's settings.
+    pub compression: Option<Compression>,
     pub decompressed_bytes_max: usize,
-    pub log_append_time: bool,
-    pub timestamp_after_max_ms: i64,
     pub producer_id_expiration_ms: i64,
     pub producer_id_expiration_check_interval_ms: i64,
+}
+
+impl PartitionConfig {
+    /// Settings that were found fine before.
+    pub fn new(topic: TopicConfig, broker: &BrokerConfig) -> Self {
+        Self {
+            compression: topic.compression().ok().flatten(),
+            topic,
+            decompressed_bytes_max: broker.message_decompressed_bytes_max,
+            producer_id_expiration_ms: broker.producer_id_expiration_ms,
+            producer_id_expiration_check_interval_ms: broker.producer_id_expiration_check_interval_ms,
+        }
+    }
+
+    fn max_batch_bytes(&self) -> usize {
+        self.topic.max_message_bytes.min(self.topic.segment_bytes) as usize
+    }
 }
 
 /// A partition of the broker. Cheap to clone; a client keeps it.
@@ -64,7 +83,8 @@ pub struct PartitionHandle(Arc<Partition>);
 
 struct Partition {
     id: TopicPartition,
-    config: PartitionConfig,
+    config: RwLock<Arc<PartitionConfig>>,
+    max_batch_bytes: AtomicUsize,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     start: AtomicI64,
@@ -88,18 +108,32 @@ impl PartitionHandle {
         opening: Opening,
     ) -> Result<Self, Error> {
         let failed = |error| storage(&id, "cannot be opened", error);
-        let mut log = Log::open(disk, id.to_string(), config.log.clone(), opening).map_err(failed)?;
+        let mut log = Log::open(disk, id.to_string(), LogConfig::of(&config.topic), opening).map_err(failed)?;
         let (mut producers, now) = (ProducerStates::default(), clock.wall_ms());
         let start = log.start();
         crate::log::headers(&mut log, start, |header| producers.read(header, now)).map_err(failed)?;
         let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
         let (deleted, watchers) = (AtomicBool::new(false), signal::Watchers::default());
         let state = Mutex::new(State { log, producers });
-        Ok(Self(Arc::new(Partition { id, config, clock, state, start, end, deleted, watchers })))
+        let max_batch_bytes = AtomicUsize::new(config.max_batch_bytes());
+        let config = RwLock::new(Arc::new(config));
+        Ok(Self(Arc::new(Partition { id, config, max_batch_bytes, clock, state, start, end, deleted, watchers })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn config(&self) -> Arc<PartitionConfig> {
+        self.0.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Other settings from now on.
+    pub(crate) fn reconfigure(&self, config: PartitionConfig) {
+        let mut state = self.state();
+        state.log.reconfigure(LogConfig::of(&config.topic));
+        self.0.max_batch_bytes.store(config.max_batch_bytes(), Ordering::Relaxed);
+        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     fn check_there(&self) -> Result<(), Error> {
@@ -116,13 +150,12 @@ impl PartitionHandle {
 
     /// How large a batch it takes: the topic's `max.message.bytes`, and no more than a segment.
     pub fn max_batch_bytes(&self) -> usize {
-        let segment = usize::try_from(self.0.config.log.segment_bytes).unwrap_or(usize::MAX);
-        self.0.config.max_message_bytes.min(segment)
+        self.0.max_batch_bytes.load(Ordering::Relaxed)
     }
 
     /// How many bytes the records of one compressed batch may take: `message.decompressed.bytes.max`.
     pub fn decompressed_bytes_max(&self) -> usize {
-        self.0.config.decompressed_bytes_max
+        self.config().decompressed_bytes_max
     }
 
     /// Whether its topic was deleted: the handle is of no more use.
@@ -144,10 +177,11 @@ impl PartitionHandle {
     /// Acknowledged data survives the end of the process, not of the machine.
     pub fn produce(&self, mut batch: BytesMut) -> Result<Produced, Error> {
         self.check_there()?;
-        let now = self.0.clock.wall_ms();
-        let checked = append::check(&batch, &self.0.config, now).map_err(|refusal| refusal.on(&self.0.id))?;
-        let max_timestamp = if self.0.config.log_append_time { now } else { checked.max_timestamp };
-        append::stamp_time(&mut batch, max_timestamp, self.0.config.log_append_time);
+        let (now, config) = (self.0.clock.wall_ms(), self.config());
+        let checked = append::check(&mut batch, &config, now).map_err(|refusal| refusal.on(&self.0.id))?;
+        let append_time = config.topic.log_append_time;
+        let max_timestamp = if append_time { now } else { checked.max_timestamp };
+        append::stamp_time(&mut batch, max_timestamp, append_time);
         let producer = ProducerBatch::of(&batch);
         let mut state = self.state();
         // Again, under the lock: a deleted log must not come back by a write that was on its way.
@@ -155,27 +189,26 @@ impl PartitionHandle {
         if let Some(producer) = producer
             && let Some(before) = state.producers.check(producer).map_err(|refusal| refusal.on(&self.0.id))?
         {
-            let log_append_time = self.0.config.log_append_time.then_some(before.timestamp);
+            let log_append_time = append_time.then_some(before.timestamp);
             return Ok(Produced { base_offset: before.base_offset(), log_append_time, duplicate: true });
         }
         let base_offset = state.log.end();
         let appended = Appended::of(&batch, base_offset);
         self.append(&mut state, batch, checked.count, max_timestamp)?;
         if let Some(producer) = producer {
-            let config = &self.0.config;
             state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
             state.producers.note(producer, appended, now);
         }
         drop(state);
         self.0.watchers.notify();
-        Ok(Produced { base_offset, log_append_time: self.0.config.log_append_time.then_some(now), duplicate: false })
+        Ok(Produced { base_offset, log_append_time: append_time.then_some(now), duplicate: false })
     }
 
     /// The same for a batch of the broker's own, straight from its builder and to a partition of its own: what `produce` would
     /// check is known, and a commit pays for no second checksum.
     pub(crate) fn produce_own(&self, batch: BytesMut) -> Result<(), Error> {
         debug_assert!(
-            append::check(&batch, &self.0.config, i64::MAX).is_ok(),
+            append::check(&mut batch.clone(), &self.config(), i64::MAX).is_ok(),
             "{}: the broker's own batch is unsound",
             self.0.id
         );

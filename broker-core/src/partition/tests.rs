@@ -5,13 +5,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::{DataSignal, PartitionConfig, PartitionHandle};
+use crate::config::BrokerConfig;
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
-use crate::log::{LogConfig, Opening};
+use crate::log::Opening;
 use crate::record::builder::set_crc;
 use crate::record::{Batch, BatchBuilder, at, batches};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::Clock;
+use crate::topic_config::TopicConfig;
 
 /// A clock that a test sets.
 #[derive(Debug)]
@@ -31,15 +33,20 @@ pub(super) const NOW: i64 = 1_700_000_000_000;
 const HOUR: i64 = 3_600_000;
 
 pub(super) fn config() -> PartitionConfig {
-    PartitionConfig {
-        log: LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 4096, ..LogConfig::default() },
-        max_message_bytes: 1000,
-        decompressed_bytes_max: 100_000,
-        log_append_time: false,
-        timestamp_after_max_ms: HOUR,
-        producer_id_expiration_ms: 24 * HOUR,
-        producer_id_expiration_check_interval_ms: HOUR,
-    }
+    let topic = TopicConfig { segment_bytes: 1 << 20, max_message_bytes: 1000, ..TopicConfig::default() };
+    with(topic)
+}
+
+pub(super) fn with(topic: TopicConfig) -> PartitionConfig {
+    let broker = BrokerConfig { message_decompressed_bytes_max: 100_000, ..BrokerConfig::default() };
+    PartitionConfig::new(topic, &broker)
+}
+
+/// The usual settings, with one changed.
+pub(super) fn but(change: impl FnOnce(&mut TopicConfig)) -> PartitionConfig {
+    let mut topic = config().topic;
+    change(&mut topic);
+    with(topic)
 }
 
 pub(super) fn open(disk: &Arc<dyn Disk>, config: PartitionConfig) -> PartitionHandle {
@@ -57,6 +64,10 @@ fn batch(timestamps: &[i64]) -> BytesMut {
         builder.append(*timestamp, Some(b"k"), Some(b"value"), &[("h", None)]);
     }
     builder.build()
+}
+
+fn segments(bytes: i64, index_interval: i64) -> PartitionConfig {
+    but(|topic| (topic.segment_bytes, topic.index_interval_bytes) = (bytes, index_interval))
 }
 
 /// A batch of this many bytes.
@@ -192,8 +203,7 @@ fn a_batch_may_be_as_large_as_the_limit() {
     let error = partition.produce(sized(1001)).expect_err("too large");
     assert_eq!(error.code(), ErrorCode::MessageTooLarge);
     assert!(error.to_string().contains("1001") && error.to_string().contains("max.message.bytes (1000)"), "{error}");
-    let small =
-        PartitionConfig { log: LogConfig { segment_bytes: 500, index_interval_bytes: 4096, ..LogConfig::default() }, ..config() };
+    let small = but(|topic| topic.segment_bytes = 500);
     assert_eq!(open(&memory(), small).produce(sized(501)).expect_err("too large").code(), ErrorCode::RecordListTooLarge);
 }
 
@@ -238,6 +248,22 @@ fn timestamps_too_far_ahead_are_refused_whatever_the_header_says() {
 }
 
 #[test]
+fn timestamps_too_far_back_are_refused() {
+    let partition = open(&memory(), but(|topic| topic.message_timestamp_before_max_ms = HOUR));
+    for (timestamps, fine) in [
+        (&[NOW - HOUR][..], true),
+        (&[NOW - HOUR - 1], false),
+        (&[NOW, NOW - HOUR - 1, NOW], false),
+        (&[-1], true),
+        (&[NOW, -1], true),
+        (&[0], false),
+    ] {
+        let result = partition.produce(batch(timestamps)).map_err(|error| error.code());
+        assert_eq!(result.map(drop), if fine { Ok(()) } else { Err(ErrorCode::InvalidTimestamp) }, "{timestamps:?}");
+    }
+}
+
+#[test]
 fn an_offset_is_found_by_its_time() {
     let partition = open(&memory(), config());
     partition.produce(batch(&[10, 20])).expect("produced");
@@ -249,7 +275,7 @@ fn an_offset_is_found_by_its_time() {
 
 #[test]
 fn with_log_append_time_the_broker_stamps() {
-    let partition = open(&memory(), PartitionConfig { log_append_time: true, ..config() });
+    let partition = open(&memory(), but(|topic| topic.log_append_time = true));
     let produced = partition.produce(batch(&[5, NOW + 2 * HOUR])).expect("no timestamp is too far ahead");
     assert_eq!(produced.log_append_time, Some(NOW));
     let stored = &all(&partition)[0];
@@ -279,10 +305,7 @@ fn a_failed_write_is_told_and_later_ones_are_refused_by_name() {
 #[test]
 fn a_deleted_partition_is_unknown_and_its_folder_stays_away() {
     let disk = memory();
-    let partition = open(
-        &disk,
-        PartitionConfig { log: LogConfig { segment_bytes: 200, index_interval_bytes: 100, ..LogConfig::default() }, ..config() },
-    );
+    let partition = open(&disk, segments(200, 100));
     let stop = Duration::from_secs(20);
     let began = std::time::Instant::now();
     std::thread::scope(|scope| {
@@ -335,10 +358,7 @@ async fn who_watches_is_told_of_writes_and_of_the_end() {
 fn write_and_read_at_once(disk: &Arc<dyn Disk>) {
     const WRITERS: u64 = 3;
     const BATCHES: u64 = 300;
-    let partition = open(
-        disk,
-        PartitionConfig { log: LogConfig { segment_bytes: 4000, index_interval_bytes: 300, ..LogConfig::default() }, ..config() },
-    );
+    let partition = open(disk, segments(4000, 300));
     let total = (WRITERS * BATCHES * 2) as i64;
     let read_all = || {
         let (mut next, mut last) = (0, [0u64; WRITERS as usize]);

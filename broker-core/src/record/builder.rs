@@ -1,7 +1,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::compression::{Codec, Compression};
-use super::{HEADER_BYTES, LENGTH_END, at, varint};
+use super::{CODEC_BITS, HEADER_BYTES, LENGTH_END, at, header, varint};
 
 /// The least and the most that is allocated at once: consecutive small batches share it. It doubles from the least on, so
 /// that a builder that is seldom used holds little.
@@ -176,6 +176,21 @@ fn compress(batch: &[u8], compression: Compression) -> Option<BytesMut> {
     }
     out[at::ATTRIBUTES..at::ATTRIBUTES + 2].copy_from_slice(&compression.codec().id().to_be_bytes());
     Some(BytesMut::from(Bytes::from(out)))
+}
+
+/// An uncompressed batch's bytes compressed with another codec, or with none. Whatever it gives: the topic asks for it.
+pub(crate) fn recompress(plain: &[u8], compression: Compression) -> BytesMut {
+    let mut out = Vec::with_capacity(plain.len());
+    out.extend_from_slice(&plain[..HEADER_BYTES]);
+    let done = compression.compress(&plain[at::RECORDS..], &mut out);
+    let mut batch = BytesMut::from(Bytes::from(if done { out } else { plain.to_vec() }));
+    let codec = if done { compression.codec() } else { Codec::None };
+    let attributes = header::i16(&batch, at::ATTRIBUTES) & !CODEC_BITS | codec.id();
+    batch[at::ATTRIBUTES..at::ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
+    let length = (batch.len() - LENGTH_END) as i32;
+    batch[at::LENGTH..at::LENGTH + 4].copy_from_slice(&length.to_be_bytes());
+    set_crc(&mut batch);
+    batch
 }
 
 /// Computes the checksum anew, after something behind it was changed.

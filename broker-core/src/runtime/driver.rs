@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{Counter, GroupChanges, Shard};
+use super::{Counter, GroupChanges, Random, Shard};
 use crate::coordinator::group::ReplyToken;
 use crate::time::Clock;
 
@@ -24,7 +24,7 @@ pub(crate) struct Driver {
     clock: Arc<dyn Clock>,
     wake: Arc<Notify>,
     tokens: AtomicU64,
-    random: AtomicU64,
+    random: Random,
     task: Mutex<Option<JoinHandle<()>>>,
     /// Counts what may have begun a rebalance.
     changes: Arc<Counter>,
@@ -32,7 +32,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub fn new(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, seed: u64, retention: OffsetsRetention) -> Self {
-        let (tokens, random) = (AtomicU64::new(0), AtomicU64::new(seed));
+        let (tokens, random) = (AtomicU64::new(0), Random::new(seed));
         Self { retention, shards, clock, wake: Arc::default(), tokens, random, task: Mutex::new(None), changes: Arc::default() }
     }
 
@@ -42,14 +42,7 @@ impl Driver {
 
     /// A new member's id: `<client id>-<random>`.
     pub fn member_id(&self, client_id: &str) -> String {
-        let next = || {
-            // SplitMix64: a well mixed number a step, from one seed.
-            let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        };
-        let (high, low) = (next(), next());
+        let (high, low) = (self.random.next(), self.random.next());
         format!("{client_id}-{high:016x}{low:016x}")
     }
 

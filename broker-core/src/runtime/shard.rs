@@ -13,11 +13,12 @@ use crate::coordinator::group::{
 };
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
-use crate::log::{LogConfig, Opening};
+use crate::log::Opening;
 use crate::partition::{PartitionConfig, PartitionHandle};
 use crate::record::{BatchBuilder, batches};
 use crate::storage::Disk;
 use crate::time::Clock;
+use crate::topic_config::TopicConfig;
 
 /// How large a batch of a rewrite grows.
 const SNAPSHOT_BATCH_BYTES: usize = 256 * 1024;
@@ -44,20 +45,17 @@ impl ShardConfig {
             clock,
             id,
             rewrite_bytes: config.offsets_topic_segment_bytes,
-            partition: PartitionConfig {
-                // It never rolls by itself: a rewrite does.
-                log: LogConfig {
-                    segment_bytes: i32::MAX as u64,
-                    index_interval_bytes: config.log_index_interval_bytes,
-                    ..LogConfig::default()
+            partition: PartitionConfig::new(
+                TopicConfig {
+                    // It never rolls by itself: a rewrite does.
+                    segment_bytes: i64::from(i32::MAX),
+                    max_message_bytes: i64::from(i32::MAX),
+                    message_timestamp_after_max_ms: i64::MAX,
+                    index_interval_bytes: config.topic_defaults.index_interval_bytes,
+                    ..TopicConfig::default()
                 },
-                max_message_bytes: i32::MAX as usize,
-                decompressed_bytes_max: config.message_decompressed_bytes_max,
-                log_append_time: false,
-                timestamp_after_max_ms: i64::MAX,
-                producer_id_expiration_ms: config.producer_id_expiration_ms,
-                producer_id_expiration_check_interval_ms: config.producer_id_expiration_check_interval_ms,
-            },
+                config,
+            ),
             limits: GroupLimits {
                 min_session_timeout_ms: config.group_min_session_timeout_ms,
                 max_session_timeout_ms: config.group_max_session_timeout_ms,

@@ -2,6 +2,7 @@
 //! list of facts that the project was planned with; a number that is missing here is missing there, or not built yet.
 
 mod producers;
+mod settings;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -65,10 +65,6 @@ impl Settings {
             }
             "num.partitions" => into(&mut broker.num_partitions, name, value),
             "auto.create.topics.enable" => into(&mut broker.auto_create_topics_enable, name, value),
-            "log.segment.bytes" => into(&mut broker.log_segment_bytes, name, value),
-            "log.index.interval.bytes" => into(&mut broker.log_index_interval_bytes, name, value),
-            "message.max.bytes" => into(&mut broker.message_max_bytes, name, value),
-            "log.message.timestamp.after.max.ms" => into(&mut broker.log_message_timestamp_after_max_ms, name, value),
             "offsets.topic.num.partitions" => into(&mut broker.offsets_topic_num_partitions, name, value),
             "offsets.topic.segment.bytes" => into(&mut broker.offsets_topic_segment_bytes, name, value),
             "offset.metadata.max.bytes" => into(&mut broker.offset_metadata_max_bytes, name, value),
@@ -76,7 +72,10 @@ impl Settings {
             "group.max.session.timeout.ms" => into(&mut broker.group_max_session_timeout_ms, name, value),
             "group.initial.rebalance.delay.ms" => into(&mut broker.group_initial_rebalance_delay_ms, name, value),
             "group.max.size" => into(&mut broker.group_max_size, name, value),
-            _ => Err(format!("{name} is no setting of this broker")),
+            _ => match broker.topic_defaults.set_default(name, value) {
+                Some(set) => set,
+                None => Err(format!("{name} is no setting of this broker")),
+            },
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Queue {
     partition: TopicPartition,
     pub handle: PartitionHandle,
     acks: Acks,
-    /// How large a batch may become: `batch.size`, and no more than the topic takes at once.
+    /// How large a batch may become: `batch.size`; and no more than the topic takes at once, which may change.
     limit: usize,
     /// The idempotent producer's id and epoch.
     identity: Option<(i64, i16)>,
@@ -59,7 +59,6 @@ impl Queue {
         identity: Option<(i64, i16)>,
         reserved: Arc<AtomicUsize>,
     ) -> Self {
-        let limit = limit.min(handle.max_batch_bytes());
         let state = QueueState { builder: BatchBuilder::new().compression(compression), ..QueueState::default() };
         Self { partition, handle, acks, limit, identity, reserved, state: Mutex::new(state) }
     }
@@ -76,7 +75,8 @@ impl Queue {
         if state.closed {
             return Err(closed(record.topic));
         }
-        if !state.builder.is_empty() && state.builder.size() + size > self.limit {
+        let limit = self.limit.min(self.handle.max_batch_bytes());
+        if !state.builder.is_empty() && state.builder.size() + size > limit {
             self.flush_open(&mut state);
         }
         let index = state.builder.append(timestamp, record.key, record.value, record.headers);
@@ -84,7 +84,7 @@ impl Queue {
             Some(cell) => (cell.clone(), false),
             None => (self.open(&mut state), true),
         };
-        if state.builder.size() >= self.limit || (opened && !linger.waits(self, &mut state)) {
+        if state.builder.size() >= limit || (opened && !linger.waits(self, &mut state)) {
             self.flush_open(&mut state);
         }
         drop(state);

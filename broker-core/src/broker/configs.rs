@@ -1,0 +1,76 @@
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use super::Broker;
+use super::manifest::Manifest;
+use super::open::OFFSETS_TOPIC;
+use super::topics::Topic;
+use crate::error::{Error, ErrorCode};
+use crate::topic_config::{ConfigChange, ConfigEntry, Overrides, TopicConfig};
+
+fn internal(name: &str) -> Result<(), Error> {
+    if name == OFFSETS_TOPIC {
+        let text = format!("'{name}' is internal: the broker's offsets.topic settings hold");
+        return Err(Error::new(ErrorCode::InvalidTopic, text));
+    }
+    Ok(())
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'"))
+}
+
+impl Broker {
+    /// All settings of a topic: values in force, and where they come from.
+    pub fn describe_configs(&self, topic: &str) -> Result<Vec<ConfigEntry>, Error> {
+        internal(topic)?;
+        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let found = topics.get(topic).ok_or_else(|| unknown(topic))?;
+        Ok(found.overrides.describe(&self.0.config.topic_defaults))
+    }
+
+    /// The settings that a topic's partitions act by.
+    pub fn topic_config(&self, topic: &str) -> Result<TopicConfig, Error> {
+        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let found = topics.get(topic).ok_or_else(|| unknown(topic))?;
+        Ok(found.overrides.resolve(&self.0.config.topic_defaults))
+    }
+
+    /// Changes some settings of a topic: all of them or, on an error, none. They hold at once, and after a restart. With
+    /// `validate_only` it is only said whether they could be changed.
+    pub fn alter_configs(&self, topic: &str, changes: &[ConfigChange], validate_only: bool) -> Result<(), Error> {
+        let defaults = &self.0.config.topic_defaults;
+        self.change_configs(topic, validate_only, |overrides| overrides.altered(topic, changes, defaults))
+    }
+
+    /// Replaces all settings of a topic: those that are not named have the broker's defaults again.
+    pub fn replace_configs(&self, topic: &str, configs: &BTreeMap<String, String>, validate_only: bool) -> Result<(), Error> {
+        let defaults = &self.0.config.topic_defaults;
+        self.change_configs(topic, validate_only, |_| Overrides::new(topic, configs, defaults))
+    }
+
+    fn change_configs(
+        &self,
+        topic: &str,
+        validate_only: bool,
+        change: impl FnOnce(&Overrides) -> Result<Overrides, Error>,
+    ) -> Result<(), Error> {
+        internal(topic)?;
+        {
+            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
+            let found = topics.get_mut(topic).ok_or_else(|| unknown(topic))?;
+            let overrides = change(&found.overrides)?;
+            if validate_only || overrides == found.overrides {
+                return Ok(());
+            }
+            let Topic { id, partitions, .. } = found;
+            let manifest = Manifest { id: *id, partitions: partitions.len() as i32, overrides };
+            manifest.store(self.0.disk.as_ref(), topic)?;
+            found.overrides = manifest.overrides;
+            let config = found.partition_config(&self.0.config);
+            found.partitions.iter().for_each(|partition| partition.reconfigure(config.clone()));
+        }
+        self.changed();
+        Ok(())
+    }
+}
