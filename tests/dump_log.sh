@@ -41,7 +41,14 @@ if [ "$batches" = 0 ] || [ "$batches" != "$valid" ] || grep -qiE 'non-consecutiv
     exit 1
 fi
 
-indexes=$(files 'index|timeindex' "$@")
+# The tool opens the offset index beside a time index, and cannot open an empty one.
+openable() {
+    tr , '\n' | while read -r file; do
+        case $file in *.timeindex) [ -s "${file%.timeindex}.index" ] || continue ;; esac
+        echo "$file"
+    done | paste -sd,
+}
+indexes=$(files 'index|timeindex' "$@" | openable)
 entries=none
 if [ -n "$indexes" ]; then
     tests/kafka/kafka run dump-log --index-sanity-check --files "$indexes" >"$out" 2>&1 || { tail -20 "$out" >&2; exit 1; }
