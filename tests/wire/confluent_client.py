@@ -2,7 +2,15 @@
 
 import os
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, Producer, TopicCollection, TopicPartition
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from scenarios import equal, main, scenario, topic
@@ -156,6 +164,155 @@ def offsets_by_time():
     partition = TopicPartition(name, 0)
     found = ADMIN.list_offsets({partition: OffsetSpec.latest()})[partition].result(20)
     equal(found.offset, 10)
+
+
+def member(name, group, **settings):
+    told = []
+    consumer = Consumer({
+        **BROKER,
+        "group.id": group,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "session.timeout.ms": 6000,
+        "heartbeat.interval.ms": 200,
+        **settings,
+    })
+    consumer.subscribe(
+        [name],
+        on_assign=lambda _, partitions: told.append(("assigned", [one.partition for one in partitions])),
+        on_revoke=lambda _, partitions: told.append(("revoked", [one.partition for one in partitions])),
+    )
+    return consumer, told
+
+
+def until(what, done, *consumers):
+    """Polls all consumers in turn until it is done; returns the records."""
+    found = []
+    for _ in range(1000):
+        if done(found):
+            return found
+        for consumer in consumers:
+            record = consumer.poll(0.02)
+            if record is not None and not record.error():
+                found.append(record)
+    raise AssertionError(f"never: {what}")
+
+
+def owned(*consumers):
+    return sorted(sorted(one.partition for one in consumer.assignment()) for consumer in consumers)
+
+
+def rebalances(strategy):
+    name, group = topic("confluent-group"), topic("group")
+    create(name, 4)
+    for partition in range(4):
+        produce(name, [b"%d" % number for number in range(50)], partition=partition)
+    settings = {"partition.assignment.strategy": strategy}
+    first, _ = member(name, group, **settings)
+    found = until("all records", lambda found: len(found) == 200, first)
+    equal({record.partition() for record in found}, {0, 1, 2, 3})
+    first.commit(asynchronous=False)
+    second, _ = member(name, group, **settings)
+    shared = lambda _: [len(one) for one in owned(first, second)] == [2, 2]
+    again = until("two each", shared, first, second)
+    equal((again, sorted(sum(owned(first, second), []))), ([], [0, 1, 2, 3]))
+    first.close()
+    until("all for the second", lambda _: owned(second) == [[0, 1, 2, 3]], second)
+    produce(name, [b"more"], partition=3)
+    equal([record.offset() for record in until("the new record", lambda found: found, second)], [50])
+    second.close()
+
+
+@scenario
+def group_rebalance_eager():
+    rebalances("range")
+
+
+@scenario
+def group_rebalance_cooperative():
+    rebalances("cooperative-sticky")
+
+
+@scenario
+def static_member_comes_back():
+    name, group = topic("confluent-static"), topic("group")
+    create(name, 2)
+    produce(name, [b"v"])
+    consumer, told = member(name, group, **{"group.instance.id": "one"})
+    until("a record", lambda found: found, consumer)
+    id_before = consumer.memberid()
+    consumer.close()
+    consumer, told = member(name, group, **{"group.instance.id": "one"})
+    until("its assignment", lambda _: told, consumer)
+    equal(told, [("assigned", [0, 1])])
+    equal(consumer.memberid() == id_before, False)
+    described = ADMIN.describe_consumer_groups([group])[group].result(20)
+    equal([one.group_instance_id for one in described.members], ["one"])
+    consumer.close()
+
+
+@scenario
+def commit_and_go_on():
+    name, group = topic("confluent-commit"), topic("group")
+    produce(name, [b"%d" % number for number in range(100)])
+    consumer, _ = member(name, group)
+    until("forty records", lambda found: len(found) >= 40, consumer)
+    partition = TopicPartition(name, 0)
+    stored = consumer.commit(offsets=[TopicPartition(name, 0, 40, metadata="forty")], asynchronous=False)
+    equal([(one.offset, one.error) for one in stored], [(40, None)])
+    kept = consumer.committed([partition], timeout=10)[0]
+    equal((kept.offset, kept.metadata), (40, "forty"))
+    consumer.close()
+    consumer, _ = member(name, group)
+    equal(until("a record", lambda found: found, consumer)[0].offset(), 40)
+    consumer.close()
+
+
+@scenario
+def idempotent_producer():
+    name = topic("confluent-idempotent")
+    values = [b"%d" % number for number in range(3000)]
+    settings = {"enable.idempotence": True, "linger.ms": 1, "batch.num.messages": 50}
+    equal(produce(name, values, **settings), list(range(3000)))
+    consumer = reader(name, 0)
+    equal([record.value() for record in consume(consumer, 3000)], values)
+    consumer.close()
+
+
+@scenario
+def groups_admin():
+    name, group = topic("confluent-groups"), topic("group")
+    create(name)
+    consumer, told = member(name, group)
+    until("its assignment", lambda _: told, consumer)
+    listed = ADMIN.list_consumer_groups().result(20)
+    equal([one.state.name for one in listed.valid if one.group_id == group], ["STABLE"])
+    described = ADMIN.describe_consumer_groups([group])[group].result(20)
+    equal((described.state.name, described.partition_assignor, len(described.members)), ("STABLE", "range", 1))
+    equal([one.topic for one in described.members[0].assignment.topic_partitions], [name])
+    try:
+        ADMIN.delete_consumer_groups([group])[group].result(20)
+        raise AssertionError("a live group was deleted")
+    except KafkaException as error:
+        equal(error.args[0].name(), "NON_EMPTY_GROUP")
+    consumer.close()
+    wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(name, 0, 7)])
+    ADMIN.alter_consumer_group_offsets([wanted])[group].result(20)
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(name, 0)])
+    kept = ADMIN.list_consumer_group_offsets([asked])[group].result(20)
+    equal([one.offset for one in kept.topic_partitions], [7])
+    ADMIN.delete_consumer_groups([group])[group].result(20)
+    equal([one for one in ADMIN.list_consumer_groups().result(20).valid if one.group_id == group], [])
+
+
+@scenario
+def transactions_are_refused():
+    producer = Producer({**BROKER, "transactional.id": topic("tx")})
+    try:
+        producer.init_transactions(10)
+        raise AssertionError("transactions are not built")
+    except KafkaException as error:
+        equal(error.args[0].name(), "UNSUPPORTED_VERSION")
 
 
 main("confluent")

@@ -1,8 +1,9 @@
 """kafka-python: pure Python."""
 
 import os
+import threading
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import KafkaAdminClient, NewPartitions, NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
@@ -84,6 +85,105 @@ def topics():
     equal(len(admin.describe_topics([name])[0]["partitions"]), 5)
     admin.delete_topics([name])
     equal(name in admin.list_topics(), False)
+    admin.close()
+
+
+def member(name, group, **settings):
+    return KafkaConsumer(
+        name,
+        bootstrap_servers=BROKER,
+        group_id=group,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        session_timeout_ms=6000,
+        heartbeat_interval_ms=200,
+        **settings,
+    )
+
+
+def until(what, done, *consumers):
+    found = []
+    for _ in range(500):
+        if done(found):
+            return found
+        for consumer in consumers:
+            for records in consumer.poll(timeout_ms=50).values():
+                found.extend(records)
+    raise AssertionError(f"never: {what}")
+
+
+@scenario
+def group_rebalance():
+    name, group = topic("kafka-python-group"), topic("group")
+    KafkaAdminClient(bootstrap_servers=BROKER).create_topics([NewTopic(name, 4, 1)])
+    producer = KafkaProducer(bootstrap_servers=BROKER)
+    for number in range(200):
+        producer.send(name, b"%d" % number, partition=number % 4)
+    producer.flush(20)
+    first = member(name, group)
+    until("all records", lambda found: len(found) == 200, first)
+    first.commit()
+    # Each in its own thread: one that waits for the others must not keep them from being polled.
+    stop, second_has = threading.Event(), []
+
+    def other():
+        second = member(name, group)
+        while not stop.is_set():
+            second.poll(timeout_ms=50)
+            second_has[:] = second.assignment()
+        second.close()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    try:
+        again = until("two each", lambda _: len(first.assignment()) == len(second_has) == 2, first)
+        equal(again, [])
+    finally:
+        stop.set()
+        thread.join(20)
+    until("all for the first", lambda _: len(first.assignment()) == 4, first)
+    first.close()
+
+
+@scenario
+def commit_and_go_on():
+    name, group = topic("kafka-python-commit"), topic("group")
+    produce(name, [b"%d" % number for number in range(100)])
+    consumer = member(name, group)
+    until("records", lambda found: len(found) >= 40, consumer)
+    partition = TopicPartition(name, 0)
+    consumer.commit({partition: OffsetAndMetadata(40, "forty", -1)})
+    equal(consumer.committed(partition), 40)
+    consumer.close()
+    consumer = member(name, group)
+    equal(until("a record", lambda found: found, consumer)[0].offset, 40)
+    consumer.close()
+
+
+@scenario
+def idempotent_producer():
+    name = topic("kafka-python-idempotent")
+    values = [b"%d" % number for number in range(1000)]
+    equal(produce(name, values, enable_idempotence=True), list(range(1000)))
+    consumer = reader(name)
+    equal([record.value for record in consume(consumer, 1000)], values)
+    consumer.close()
+
+
+@scenario
+def groups_admin():
+    admin = KafkaAdminClient(bootstrap_servers=BROKER)
+    name, group = topic("kafka-python-groups"), topic("group")
+    produce(name, [b"v"])
+    consumer = member(name, group)
+    until("a record", lambda found: found, consumer)
+    consumer.commit()
+    equal(group in str(admin.list_groups()), True)
+    equal("Stable" in str(admin.describe_groups([group])), True)
+    consumer.close()
+    equal(":1" in str(admin.list_group_offsets(group)).replace(" ", "").replace("offset=1", ":1"), True)
+    admin.delete_groups([group])
+    equal(group in str(admin.list_groups()), False)
     admin.close()
 
 

@@ -26,4 +26,6 @@ for codec in gzip snappy lz4 zstd; do
     found=$(seq 500 | broker -P -t "$topic-$codec" -z "$codec" >/dev/null; broker -C -t "$topic-$codec" -e -q | sha256sum)
     check "codec-$codec" "$(seq 500 | sha256sum)" "$found"
 done
+check group "1000" "$(broker -G "group-$$" -X auto.offset.reset=earliest -e -q "$topic" | wc -l)"
+check group-goes-on "0" "$(broker -G "group-$$" -X auto.offset.reset=earliest -e -q "$topic" | wc -l)"
 exit $failed
