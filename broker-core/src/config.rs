@@ -9,6 +9,10 @@ pub struct BrokerConfig {
     pub topic_defaults: TopicConfig,
     /// `auto.create.topics.enable`: whether a topic is made when it is first used; true.
     pub auto_create_topics_enable: bool,
+    /// `log.retention.check.interval.ms`: how often retention is looked at; 300,000. The first time after 30 seconds.
+    pub log_retention_check_interval_ms: u64,
+    /// `log.flush.offset.checkpoint.interval.ms`: how often is kept up to where each log is durable, and where it starts; 60,000.
+    pub log_flush_offset_checkpoint_interval_ms: u64,
     /// `log.open.files.max`: log files kept open at a time; 500. A broker may have any number of them; Kafka keeps all open.
     pub log_open_files_max: usize,
     /// `message.decompressed.bytes.max`: how many bytes the records of one compressed batch may take; 128 MiB. This broker's
@@ -46,6 +50,8 @@ impl Default for BrokerConfig {
             num_partitions: 1,
             topic_defaults: TopicConfig::default(),
             auto_create_topics_enable: true,
+            log_retention_check_interval_ms: 300_000,
+            log_flush_offset_checkpoint_interval_ms: 60_000,
             log_open_files_max: crate::storage::FileDisk::OPEN_FILES_MAX,
             message_decompressed_bytes_max: 128 << 20,
             producer_id_expiration_ms: 86_400_000,
@@ -77,6 +83,12 @@ impl BrokerConfig {
             (1..=i32::MAX as u64).contains(&self.offsets_topic_segment_bytes),
             format!("offsets.topic.segment.bytes is {}: 1 to 2147483647", self.offsets_topic_segment_bytes),
         );
+        for (name, value, least) in [
+            ("log.retention.check.interval.ms", self.log_retention_check_interval_ms as i64, 1),
+            ("log.flush.offset.checkpoint.interval.ms", self.log_flush_offset_checkpoint_interval_ms as i64, 1),
+        ] {
+            check(value >= least, format!("{name} is {value}: at least {least}"));
+        }
         check(self.log_open_files_max >= 1, format!("log.open.files.max is {}: at least 1", self.log_open_files_max));
         check(
             (1..=i32::MAX as usize).contains(&self.message_decompressed_bytes_max),

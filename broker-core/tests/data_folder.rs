@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_core::record::BatchBuilder;
 use broker_core::storage::{Disk, MemoryDisk, TOP};
-use broker_core::{Broker, BrokerConfig, NewTopic, PartitionHandle};
+use broker_core::{Broker, BrokerConfig, NewTopic, PartitionHandle, TokioClock};
 use bytes::Bytes;
 
 fn open(disk: &MemoryDisk) -> Broker {
@@ -183,4 +184,57 @@ async fn a_damaged_checkpoint_of_recovery_points_only_costs_time() {
     broker.close().await.expect("closed");
     disk.open(TOP, "recovery-point-offset-checkpoint").expect("opened").truncate(3).expect("cut");
     assert_eq!(open(&disk).partition("t", 0).expect("there").end_offset(), 10);
+}
+
+#[test]
+fn deleted_records_stay_deleted_after_a_power_cut() {
+    let disk = MemoryDisk::new();
+    let broker = open(&disk);
+    broker.create_topic(&NewTopic::new("t")).expect("made");
+    produce(&broker.partition("t", 0).expect("there"), 10);
+    broker.sync().expect("synced");
+    assert_eq!(broker.delete_records("t", 0, 4).expect("deleted"), 4);
+    disk.crash();
+    let broker = open(&disk);
+    let partition = broker.partition("t", 0).expect("there");
+    assert_eq!((partition.log_start(), partition.end_offset()), (4, 10));
+    assert_eq!(broker.delete_records("t", 0, 2).expect("fine"), 4, "the start never goes back");
+    assert_eq!(broker.delete_records("t", 0, 11).expect_err("outside").code(), broker_core::ErrorCode::OffsetOutOfRange);
+}
+
+fn recovery_points(disk: &dyn Disk) -> String {
+    let file = disk.open(TOP, "recovery-point-offset-checkpoint").expect("opened");
+    String::from_utf8_lossy(&file.read(0, 1000).expect("read")).into_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_memory_upkeep_follows_the_runtimes_clock() {
+    let disk = MemoryDisk::new();
+    let broker = Broker::builder().disk(Arc::new(disk.clone())).clock(Arc::new(TokioClock::new(0))).open().expect("opened");
+    broker.create_topic(&NewTopic::new("t")).expect("made");
+    produce(&broker.partition("t", 0).expect("there"), 3);
+    broker.partition("t", 0).expect("there");
+    tokio::time::sleep(Duration::from_millis(59_999)).await;
+    assert_eq!(recovery_points(&disk), "");
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(recovery_points(&disk), "0\n1\nt 0 0\n", "nothing is durable yet, but the partition is known");
+    broker.close().await.expect("closed");
+    assert_eq!(recovery_points(&disk), "0\n1\nt 0 3\n");
+}
+
+#[test]
+fn with_files_upkeep_has_a_thread_that_ends_with_the_broker() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let config = BrokerConfig { log_flush_offset_checkpoint_interval_ms: 5, ..BrokerConfig::default() };
+    for _ in 0..3 {
+        let broker =
+            Broker::builder().dir(dir.path()).config(config.clone()).open().expect("opened, so the last one's thread is gone");
+        broker.topic_or_create("t").expect("there");
+        let file = dir.path().join("recovery-point-offset-checkpoint");
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains("t 0 0")) {
+            assert!(std::time::Instant::now() < deadline, "no checkpoint within 20 seconds");
+            std::thread::yield_now();
+        }
+    }
 }

@@ -117,6 +117,11 @@ fn check_format(disk: &dyn Disk, meta: &str) -> Result<(), Error> {
 }
 
 impl DataFolder {
+    /// In words.
+    pub fn describe(&self) -> String {
+        self.disk.describe()
+    }
+
     /// Keeps up to where each log is durable, and where it starts.
     pub fn checkpoint(&self, points: &Offsets, starts: &Offsets) -> io::Result<()> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,12 +6,12 @@ mod groups;
 mod manifest;
 mod open;
 mod producer_ids;
+mod store;
 mod topics;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use open::BrokerBuilder;
 pub use topics::{NewTopic, TopicDescription};
@@ -19,7 +19,7 @@ pub use topics::{NewTopic, TopicDescription};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
-use crate::runtime::{Counter, Driver, Random, Shard};
+use crate::runtime::{Counter, Driver, Kept, Random, Shard, Upkeep};
 use crate::storage::Disk;
 use crate::time::Clock;
 
@@ -41,11 +41,13 @@ use crate::time::Clock;
 pub struct Broker(Arc<Inner>);
 
 struct Inner {
+    /// First, so that it ends before what it works on goes.
+    upkeep: Upkeep,
     disk: Arc<dyn Disk>,
-    folder: data_folder::DataFolder,
+    store: Arc<store::Store>,
     config: BrokerConfig,
     clock: Arc<dyn Clock>,
-    topics: RwLock<BTreeMap<Arc<str>, topics::Topic>>,
+    topics: Arc<store::Topics>,
     /// Counts changes of topics and partitions.
     metadata: Arc<Counter>,
     producer_ids: producer_ids::ProducerIds,
@@ -75,6 +77,7 @@ impl Broker {
 
     /// A partition to write and read: a client keeps it. An error if it does not exist.
     pub fn partition(&self, topic: &str, partition: i32) -> Result<PartitionHandle, Error> {
+        self.0.upkeep.start();
         let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
         let found = topics.get(topic).and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
         found.cloned().ok_or_else(|| {
@@ -101,40 +104,20 @@ impl Broker {
     pub async fn close(&self) -> Result<(), Error> {
         self.0.closed.store(true, Ordering::Release);
         self.0.driver.close().await;
-        if self.0.durable { self.sync() } else { Ok(()) }
+        self.0.upkeep.close();
+        if !self.0.durable {
+            return Ok(());
+        }
+        // All of them, whatever one says: a failed partition must not cost the others their durability.
+        self.0.store.partitions().iter().map(PartitionHandle::close).fold(Ok(()), Result::and)?;
+        self.0.store.checkpoint()?;
+        self.0.store.mark_clean()
     }
 
     /// Makes everything durable that was acknowledged before: safe from a power cut, not only from the process's end.
     pub fn sync(&self) -> Result<(), Error> {
-        let all = self.all_partitions();
-        // All of them, whatever one says: a failed partition must not cost the others their durability.
-        all.iter().map(PartitionHandle::close).fold(Ok(()), Result::and)?;
-        self.checkpoint()?;
-        self.0.folder.mark_clean().map_err(|error| self.folder_error(error))
-    }
-
-    /// Every partition that has a log, internal ones included.
-    fn all_partitions(&self) -> Vec<PartitionHandle> {
-        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<PartitionHandle> = topics.values().flat_map(|topic| topic.partitions.iter().cloned()).collect();
-        drop(topics);
-        for shard in self.0.shards.iter() {
-            all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned());
-        }
-        all
-    }
-
-    /// Keeps up to where each log is durable, and where it starts.
-    fn checkpoint(&self) -> Result<(), Error> {
-        let all = self.all_partitions();
-        let offsets = |of: fn(&PartitionHandle) -> i64| all.iter().map(|one| (one.topic_partition().clone(), of(one))).collect();
-        let (points, starts) = (offsets(PartitionHandle::recovery_point), offsets(PartitionHandle::log_start));
-        self.0.folder.checkpoint(&points, &starts).map_err(|error| self.folder_error(error))
-    }
-
-    fn folder_error(&self, error: std::io::Error) -> Error {
-        let text = format!("a checkpoint in {} cannot be written", self.0.disk.describe());
-        Error::with_source(ErrorCode::KafkaStorageError, text, error)
+        self.0.store.partitions().iter().map(PartitionHandle::sync).fold(Ok(()), Result::and)?;
+        self.0.store.checkpoint()
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::data_folder::Found;
 use super::manifest::Manifest;
 use super::producer_ids::ProducerIds;
+use super::store::Store;
 use super::topics::Topic;
 use super::{Broker, Inner};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::{TopicId, TopicPartition};
-use crate::runtime::{Driver, OffsetsRetention, Random, Shard, ShardConfig};
+use crate::runtime::{Driver, Intervals, Kept, OffsetsRetention, Random, Shard, ShardConfig, Upkeep};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::{Clock, SystemClock};
 
@@ -133,12 +134,20 @@ impl BrokerBuilder {
             check_interval_ms: self.config.offsets_retention_check_interval_ms,
         };
         let driver = Driver::new(shards.clone(), clock.clone(), seed, retention);
+        let topics = Arc::new(RwLock::new(topics));
+        let store = Arc::new(Store { folder, topics: topics.clone(), shards: shards.clone(), durable });
+        let intervals = Intervals {
+            retention_ms: self.config.log_retention_check_interval_ms,
+            checkpoint_ms: self.config.log_flush_offset_checkpoint_interval_ms,
+        };
+        let upkeep = Upkeep::new(store.clone(), intervals, clock.clone(), disk.is_slow());
         let broker = Broker(Arc::new(Inner {
+            upkeep,
             disk,
-            folder,
+            store,
             config: self.config,
             clock,
-            topics: RwLock::new(topics),
+            topics,
             metadata: Arc::default(),
             producer_ids,
             random,
@@ -148,8 +157,9 @@ impl BrokerBuilder {
             closed: AtomicBool::new(false),
         }));
         if found.speaks_of_others(|id| broker.partition(&id.topic, id.partition).is_ok() || &*id.topic == OFFSETS_TOPIC) {
-            broker.checkpoint()?;
+            broker.0.store.checkpoint()?;
         }
+        broker.0.upkeep.start();
         Ok(broker)
     }
 }

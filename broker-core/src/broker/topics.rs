@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorCode};
 use crate::id::{TopicId, TopicPartition};
 use crate::log::Opening;
 use crate::partition::{PartitionConfig, PartitionHandle};
+use crate::runtime::Kept;
 use crate::storage::Disk;
 use crate::time::Clock;
 use crate::topic_config::Overrides;
@@ -251,7 +252,7 @@ impl Broker {
         drop(gone);
         self.changed();
         // A topic of that name that is made later must not inherit this one's offsets.
-        self.checkpoint()?;
+        self.0.store.checkpoint()?;
         self.delete_offsets_of(name)
     }
 

@@ -5,11 +5,13 @@
 //! and a search that ends at a sound entry is right whatever the other entries say.
 
 use std::io;
+use std::sync::Arc;
 
 use super::config::LogConfig;
 use super::heads::Head;
 use super::index_file::{IndexFile, View};
 use super::place::{Place, kind};
+use crate::storage::DiskFile;
 
 /// An entry of the offset index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,10 +147,9 @@ impl Indexes {
         self.flush(place)
     }
 
-    /// Makes durable what is written.
-    pub fn sync(&self) -> io::Result<()> {
-        let files = [self.offsets.file(), self.times.file()];
-        files.into_iter().flatten().try_for_each(|file| file.sync())
+    /// The files, as far as they are there.
+    pub fn files(&self) -> impl Iterator<Item = Arc<dyn DiskFile>> {
+        [self.offsets.file().cloned(), self.times.file().cloned()].into_iter().flatten()
     }
 
     pub fn view(&self) -> IndexesView {

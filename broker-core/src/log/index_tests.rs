@@ -30,7 +30,7 @@ fn batch(base: i64, timestamps: &[i64]) -> Bytes {
 fn append(log: &mut Log, timestamps: &[i64]) {
     let base = log.end();
     let largest = *timestamps.iter().max().expect("a record");
-    log.append(batch(base, timestamps), base + timestamps.len() as i64 - 1, largest).expect("appended");
+    log.append(batch(base, timestamps), base + timestamps.len() as i64 - 1, largest, 0).expect("appended");
 }
 
 fn open(disk: &MemoryDisk, segment_bytes: u64, opening: Opening) -> Log {

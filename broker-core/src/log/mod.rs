@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod config;
+mod flush;
 mod headers;
 mod heads;
 mod index;
@@ -9,6 +10,7 @@ mod index_file;
 mod place;
 mod read;
 mod recovery;
+mod retention;
 mod segment;
 mod segmented;
 mod times;

@@ -10,6 +10,8 @@ pub(super) mod kind {
     pub const LOG: &str = "log";
     pub const INDEX: &str = "index";
     pub const TIME_INDEX: &str = "timeindex";
+    /// The log before what is made from it: without a log the others are nobody's.
+    pub const ALL: [&str; 3] = [LOG, INDEX, TIME_INDEX];
 }
 
 /// A partition's folder.

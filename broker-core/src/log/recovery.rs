@@ -43,11 +43,12 @@ impl Log {
             loaded.segments.drain(..).try_for_each(|segment| segment.remove(&place))?;
             (loaded.end, loaded.recovery_point) = (opening.log_start, opening.log_start);
         }
+        let unlisted = !opening.clean || loaded.segments.is_empty();
         if loaded.segments.is_empty() {
             loaded.segments.push(Segment::create(&place, loaded.end)?);
         }
         let start = opening.log_start.max(loaded.segments[0].base);
-        Ok(Self::from_parts(place, config, loaded.segments, start, loaded.end, loaded.recovery_point))
+        Ok(Self::from_parts(place, config, loaded.segments, start, loaded.end, loaded.recovery_point, unlisted))
     }
 }
 

@@ -22,6 +22,10 @@ pub(super) struct Segment {
     /// Whether the indexes were made here, or were seen to agree with the file. Not before they are needed: a broker with many
     /// segments would read them all when it starts.
     checked: bool,
+    /// The largest timestamp of its first batch, if known.
+    first_timestamp: Option<i64>,
+    /// When it was first seen to be there, by the clock that stamps records: its age, if its records have no timestamps.
+    seen: Option<i64>,
 }
 
 /// How a scan of a segment ended.
@@ -54,7 +58,14 @@ impl Segment {
 
     /// One that is there.
     pub fn there(place: &Place, base: i64) -> io::Result<Self> {
-        Ok(Self { base, file: place.open(base, kind::LOG)?, indexes: Indexes::new(base), checked: false })
+        Ok(Self {
+            base,
+            file: place.open(base, kind::LOG)?,
+            indexes: Indexes::new(base),
+            checked: false,
+            first_timestamp: None,
+            seen: None,
+        })
     }
 
     pub fn size(&self) -> u64 {
@@ -83,18 +94,46 @@ impl Segment {
         batch: Bytes,
         last_offset: i64,
         max_timestamp: i64,
+        now: i64,
     ) -> io::Result<()> {
         self.indexes.flush_due(place)?;
         let (position, size) = (self.file.size(), batch.len() as u64);
         self.file.append(batch)?;
+        if position == 0 {
+            (self.first_timestamp, self.seen) = (Some(max_timestamp), Some(now));
+        }
         let head = Head { position, size, base_offset: last_offset, last_offset, max_timestamp };
         self.indexes.note(&head, config.index_interval_bytes);
         Ok(())
     }
 
+    /// Whether the next batch must go into another segment because of this one's age: from its first batch on, by the records'
+    /// own time if they have one.
+    pub fn is_old(&self, config: &LogConfig, jitter: i64, timestamp: i64, now: i64) -> bool {
+        let age = match self.first_timestamp.filter(|first| *first >= 0) {
+            Some(first) => timestamp.saturating_sub(first),
+            None => self.seen.map_or(0, |seen| now.saturating_sub(seen)),
+        };
+        age > config.segment_ms.saturating_sub(jitter)
+    }
+
+    /// The largest timestamp; when it was first seen if it has none.
+    pub fn youngest(&mut self, place: &Place, config: &LogConfig, now: i64) -> io::Result<i64> {
+        self.ensure(place, config)?;
+        let seen = *self.seen.get_or_insert(now);
+        Ok(if self.indexes.largest.timestamp >= 0 { self.indexes.largest.timestamp } else { seen })
+    }
+
     /// Looks at the indexes before they are used, if nobody has yet; what does not agree with the file is made anew.
     pub fn ensure(&mut self, place: &Place, config: &LogConfig) -> io::Result<()> {
-        if !self.checked && self.check(place, config)?.is_none() { self.rebuild(place, config) } else { Ok(()) }
+        if !self.checked && self.check(place, config)?.is_none() {
+            self.rebuild(place, config)?;
+        }
+        if self.first_timestamp.is_none() && self.size() > 0 {
+            let first = Heads::new(self.file.as_ref(), 0, self.size()).next().transpose()?;
+            self.first_timestamp = first.and_then(Result::ok).map(|head| head.max_timestamp);
+        }
+        Ok(())
     }
 
     /// Makes the indexes anew: what they say was seen to be wrong.
@@ -111,8 +150,8 @@ impl Segment {
 
     /// Removes its files.
     pub fn remove(&self, place: &Place) -> io::Result<()> {
-        self.file.keep()?;
-        [kind::LOG, kind::INDEX, kind::TIME_INDEX].iter().try_for_each(|kind| place.remove(self.base, kind))
+        self.keep()?;
+        kind::ALL.iter().try_for_each(|kind| place.remove(self.base, kind))
     }
 
     /// Nothing more is appended for now: the indexes get their last entries.
@@ -120,11 +159,15 @@ impl Segment {
         if self.checked { self.indexes.seal(place) } else { Ok(()) }
     }
 
-    /// Makes durable what is written. The indexes of the segment that is appended to are made anew after a crash, so nobody waits
-    /// for them.
-    pub fn sync(&self, active: bool) -> io::Result<()> {
-        self.file.sync()?;
-        if active { Ok(()) } else { self.indexes.sync() }
+    /// The indexes' files, as far as they are there.
+    pub fn index_files(&self) -> impl Iterator<Item = Arc<dyn DiskFile>> {
+        self.indexes.files()
+    }
+
+    /// To be called before its files are renamed or removed: who reads them goes on.
+    pub fn keep(&self) -> io::Result<()> {
+        self.file.keep()?;
+        self.index_files().try_for_each(|file| file.keep())
     }
 
     /// Walks all batches, checks them, and builds the indexes anew. The first batch must start at `expected` and each other one

@@ -7,22 +7,27 @@ use bytes::Bytes;
 use super::config::LogConfig;
 use super::place::Place;
 use super::read::Stretch;
+use super::retention::Doomed;
 use super::segment::Segment;
 use super::times::TimeView;
 
 #[derive(Debug)]
 pub(crate) struct Log {
-    place: Place,
-    config: LogConfig,
+    pub(super) place: Place,
+    pub(super) config: LogConfig,
     /// Never empty; the last one is appended to.
-    segments: Vec<Segment>,
+    pub(super) segments: Vec<Segment>,
     /// The first offset that may be read: inside a segment if records before it were deleted.
-    start: i64,
-    end: i64,
+    pub(super) start: i64,
+    pub(super) end: i64,
     /// Everything before it is durable.
-    recovery_point: i64,
+    pub(super) recovery_point: i64,
+    /// Whether files came into the folder since it was last synced.
+    pub(super) unlisted: bool,
+    /// Files of segments that were removed.
+    pub(super) doomed: Vec<Doomed>,
     /// Where the last read ended: an offset, its segment's base, its position. Readers mostly go on there.
-    read_hint: Option<(i64, i64, u64)>,
+    pub(super) read_hint: Option<(i64, i64, u64)>,
     /// Why no more is written.
     poisoned: Option<String>,
 }
@@ -35,8 +40,10 @@ impl Log {
         start: i64,
         end: i64,
         recovery_point: i64,
+        unlisted: bool,
     ) -> Self {
-        Self { place, config, segments, start, end, recovery_point, read_hint: None, poisoned: None }
+        let doomed = Vec::new();
+        Self { place, config, segments, start, end, recovery_point, unlisted, doomed, read_hint: None, poisoned: None }
     }
 
     /// Other settings from now on; segments that are there keep the index that they have.
@@ -54,15 +61,20 @@ impl Log {
         self.end
     }
 
-    fn guard<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+    pub(super) fn guard<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| {
             self.poisoned = Some(error.to_string());
         })
     }
 
+    /// Whether nothing more is written.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.is_some()
+    }
+
     /// After a failed write or sync nothing more is written: what is on disk behind the last whole batch is unknown, and a
     /// second sync may succeed although the pages of the first are lost.
-    fn check_sound(&self) -> io::Result<()> {
+    pub(super) fn check_sound(&self) -> io::Result<()> {
         match &self.poisoned {
             Some(cause) => Err(io::Error::other(format!("writes are refused since an earlier one failed: {cause}"))),
             None => Ok(()),
@@ -70,30 +82,43 @@ impl Log {
     }
 
     /// Appends a batch whose offsets start at [`end`](Self::end). A failed write poisons the log.
-    pub fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64) -> io::Result<()> {
+    /// `now` in milliseconds since 1970.
+    pub fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64, now: i64) -> io::Result<()> {
         self.check_sound()?;
         let active = self.segments.last_mut().expect("a log has a segment");
         active.ensure(&self.place, &self.config)?;
-        if self.needs_roll(batch.len() as u64, last_offset) {
+        if self.needs_roll(batch.len() as u64, last_offset, max_timestamp, now) {
             self.roll()?;
         }
         let segment = self.segments.last_mut().expect("a log has a segment");
-        let appended = segment.append(&self.place, &self.config, batch, last_offset, max_timestamp);
+        let appended = segment.append(&self.place, &self.config, batch, last_offset, max_timestamp, now);
         self.guard(appended)?;
         self.end = last_offset + 1;
         Ok(())
     }
 
-    fn needs_roll(&self, bytes: u64, last_offset: i64) -> bool {
+    fn needs_roll(&self, bytes: u64, last_offset: i64, timestamp: i64, now: i64) -> bool {
         let active = self.segments.last().expect("a log has a segment");
         active.size() > 0
             && (active.size() + bytes > self.config.segment_bytes
                 || last_offset - active.base > i64::from(i32::MAX)
-                || active.index_is_full(&self.config))
+                || active.index_is_full(&self.config)
+                || active.is_old(&self.config, self.jitter(active.base), timestamp, now))
     }
 
-    /// Starts a new segment at the end. Its name is made durable, what the old one holds is not: a gigabyte's sync would keep
-    /// readers and writers waiting, and what is not synced is as safe as the page cache in any segment.
+    /// By how much sooner a segment is old: another number for each, but the same one each time.
+    fn jitter(&self, base: i64) -> i64 {
+        let most = self.config.segment_jitter_ms.min(self.config.segment_ms);
+        if most <= 0 {
+            return 0;
+        }
+        // FNV-1a over the folder's name and the segment's.
+        let bytes = self.place.folder.bytes().chain(base.to_be_bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        (hash % most as u64) as i64
+    }
+
+    /// Starts a new segment at the end. Nothing is made durable: a gigabyte's sync would keep readers and writers waiting.
     pub fn roll(&mut self) -> io::Result<()> {
         self.check_sound()?;
         let active = self.segments.last_mut().expect("a log has a segment");
@@ -104,8 +129,7 @@ impl Log {
         let opened = sealed.and_then(|()| Segment::create(&self.place, self.end));
         let segment = self.guard(opened)?;
         self.segments.push(segment);
-        let listed = self.place.disk.sync_folder(&self.place.folder);
-        self.guard(listed)?;
+        self.unlisted = true;
         Ok(())
     }
 
@@ -177,42 +201,5 @@ impl Log {
     pub(super) fn rebuild(&mut self, base: i64) -> io::Result<()> {
         let Ok(index) = self.segments.binary_search_by_key(&base, |segment| segment.base) else { return Ok(()) };
         self.segments[index].rebuild(&self.place, &self.config)
-    }
-
-    /// Makes everything durable.
-    pub fn sync(&mut self) -> io::Result<()> {
-        self.sync_from(self.recovery_point)
-    }
-
-    /// Makes durable what the segments from the one that holds this offset on hold.
-    pub fn sync_from(&mut self, offset: i64) -> io::Result<()> {
-        self.check_sound()?;
-        let first = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
-        let active = self.segments.len() - 1;
-        let files = || (first..=active).try_for_each(|index| self.segments[index].sync(index == active));
-        let synced = files().and_then(|()| self.place.disk.sync_folder(&self.place.folder));
-        self.guard(synced)?;
-        if offset <= self.recovery_point {
-            self.recovery_point = self.end;
-        }
-        Ok(())
-    }
-
-    /// Everything before it is durable.
-    pub fn recovery_point(&self) -> i64 {
-        self.recovery_point
-    }
-
-    /// Makes everything durable, the indexes too: a broker that is told so when it opens the log looks nothing through.
-    pub fn close(&mut self) -> io::Result<()> {
-        self.check_sound()?;
-        let active = self.segments.last_mut().expect("a log has a segment");
-        if self.recovery_point == self.end && !active.is_checked() {
-            // Nobody has touched it since it was opened.
-            return Ok(());
-        }
-        let sealed = active.seal(&self.place).and_then(|()| active.sync(false));
-        self.guard(sealed)?;
-        self.sync()
     }
 }

@@ -36,7 +36,7 @@ fn logs(disk: &Arc<dyn Disk>) -> Vec<String> {
 
 fn append(log: &mut Log, count: i64) {
     let base = log.end();
-    log.append(batch(base, count), base + count - 1, (base + count - 1) * 10).expect("appended");
+    log.append(batch(base, count), base + count - 1, (base + count - 1) * 10, 0).expect("appended");
 }
 
 fn read(log: &mut Log, offset: i64, max_bytes: usize) -> std::io::Result<Vec<Bytes>> {
@@ -179,9 +179,9 @@ fn a_failed_write_refuses_later_ones_and_reads_go_on() {
     let mut log = open(&disk, 1000).expect("opened");
     append(&mut log, 2);
     memory.fail_after(0);
-    log.append(batch(2, 1), 2, 20).expect_err("the disk fails");
+    log.append(batch(2, 1), 2, 20, 0).expect_err("the disk fails");
     memory.fail_after(100);
-    let error = log.append(batch(2, 1), 2, 20).expect_err("poisoned").to_string();
+    let error = log.append(batch(2, 1), 2, 20, 0).expect_err("poisoned").to_string();
     assert!(error.contains("injected fault"), "{error}");
     assert_eq!(offsets(&read(&mut log, 0, 1000).expect("read")), [0, 1]);
 }
@@ -194,9 +194,12 @@ fn a_failed_sync_is_not_forgotten() {
     memory.fail_after(0);
     log.sync().expect_err("the disk fails");
     memory.heal();
-    for (what, result) in
-        [("sync", log.sync()), ("roll", log.roll()), ("remove", log.remove_before(2)), ("append", log.append(batch(2, 1), 2, 20))]
-    {
+    for (what, result) in [
+        ("sync", log.sync()),
+        ("roll", log.roll()),
+        ("remove", log.remove_before(2)),
+        ("append", log.append(batch(2, 1), 2, 20, 0)),
+    ] {
         let error = result.expect_err(what).to_string();
         assert!(error.contains("injected fault"), "{what}: {error}");
     }
@@ -266,7 +269,7 @@ fn a_fault_at_any_operation_loses_nothing_that_was_acknowledged() {
         let mut acknowledged = 0;
         for _ in 0..12 {
             let base = log.end();
-            match log.append(batch(base, 2), base + 1, (base + 1) * 10) {
+            match log.append(batch(base, 2), base + 1, (base + 1) * 10, 0) {
                 Ok(()) => acknowledged = base + 2,
                 Err(_) => assert_eq!(log.end(), acknowledged, "a refused batch takes no offset"),
             }

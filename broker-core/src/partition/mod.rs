@@ -3,11 +3,14 @@
 mod append;
 mod producer_state;
 mod signal;
+mod upkeep;
 
 #[cfg(test)]
 mod compression_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upkeep_tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -194,7 +197,7 @@ impl PartitionHandle {
         }
         let base_offset = state.log.end();
         let appended = Appended::of(&batch, base_offset);
-        self.append(&mut state, batch, checked.count, max_timestamp)?;
+        self.append(&mut state, batch, checked.count, (max_timestamp, now))?;
         if let Some(producer) = producer {
             state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
             state.producers.note(producer, appended, now);
@@ -215,18 +218,19 @@ impl PartitionHandle {
         let (count, max_timestamp) = append::told(&batch);
         let mut state = self.state();
         self.check_there()?;
-        self.append(&mut state, batch, count, max_timestamp)?;
+        // Its records' time is now.
+        self.append(&mut state, batch, count, (max_timestamp, max_timestamp))?;
         drop(state);
         self.0.watchers.notify();
         Ok(())
     }
 
     /// Gives a sound batch the next offsets and writes it.
-    fn append(&self, state: &mut State, mut batch: BytesMut, count: i32, max_timestamp: i64) -> Result<(), Error> {
+    fn append(&self, state: &mut State, mut batch: BytesMut, count: i32, (max_timestamp, now): (i64, i64)) -> Result<(), Error> {
         let base_offset = state.log.end();
         append::stamp_offset(&mut batch, base_offset);
         let last_offset = base_offset + i64::from(count) - 1;
-        let written = state.log.append(batch.freeze(), last_offset, max_timestamp);
+        let written = state.log.append(batch.freeze(), last_offset, max_timestamp, now);
         written.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
         self.0.end.store(state.log.end(), Ordering::Release);
         Ok(())
@@ -271,6 +275,11 @@ impl PartitionHandle {
     /// Makes everything durable, so that nothing has to be looked through when it is opened again.
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.state().log.close().map_err(|error| storage(&self.0.id, "cannot be synced", error))
+    }
+
+    /// Makes everything durable that is there.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.state().log.sync().map_err(|error| storage(&self.0.id, "cannot be synced", error))
     }
 
     /// Everything before it is durable.

@@ -4,9 +4,11 @@ mod changes;
 mod driver;
 mod random;
 mod shard;
+mod upkeep;
 
 pub(crate) use changes::Counter;
 pub use changes::GroupChanges;
 pub(crate) use driver::{Driver, OffsetsRetention};
 pub(crate) use random::Random;
 pub(crate) use shard::{Shard, ShardConfig};
+pub(crate) use upkeep::{Intervals, Kept, Upkeep};

@@ -18,7 +18,7 @@ use crate::partition::{PartitionConfig, PartitionHandle};
 use crate::record::{BatchBuilder, batches};
 use crate::storage::Disk;
 use crate::time::Clock;
-use crate::topic_config::TopicConfig;
+use crate::topic_config::{CleanupPolicy, TopicConfig};
 
 /// How large a batch of a rewrite grows.
 const SNAPSHOT_BATCH_BYTES: usize = 256 * 1024;
@@ -49,6 +49,9 @@ impl ShardConfig {
                 TopicConfig {
                     // It never rolls by itself: a rewrite does.
                     segment_bytes: i64::from(i32::MAX),
+                    segment_ms: i64::MAX,
+                    // The newest commit of a partition stays, however old it is.
+                    cleanup_policy: CleanupPolicy { delete: false, compact: true },
                     max_message_bytes: i64::from(i32::MAX),
                     message_timestamp_after_max_ms: i64::MAX,
                     index_interval_bytes: config.topic_defaults.index_interval_bytes,

@@ -79,6 +79,10 @@ impl Disk for FileDisk {
         self.root.display().to_string()
     }
 
+    fn is_slow(&self) -> bool {
+        true
+    }
+
     fn folders(&self) -> io::Result<Vec<String>> {
         names(&self.root, true)
     }

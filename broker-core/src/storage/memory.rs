@@ -125,6 +125,10 @@ impl Disk for MemoryDisk {
         "memory".to_owned()
     }
 
+    fn is_slow(&self) -> bool {
+        false
+    }
+
     fn folders(&self) -> io::Result<Vec<String>> {
         Ok(self.state().keys().filter(|name| *name != super::TOP).cloned().collect())
     }

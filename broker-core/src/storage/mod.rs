@@ -24,6 +24,8 @@ pub const TOP: &str = "";
 pub trait Disk: Send + Sync + fmt::Debug {
     /// In words, for messages.
     fn describe(&self) -> String;
+    /// Whether writes and syncs take their time, so that they are done where nobody waits.
+    fn is_slow(&self) -> bool;
     /// The folders, by name.
     fn folders(&self) -> io::Result<Vec<String>>;
     /// The files of a folder, by name; none if it is not there.

@@ -43,7 +43,7 @@ pub struct TopicConfig {
     pub min_insync_replicas: i64,
     /// `retention.bytes`: how large a partition may grow before its oldest segment goes; -1, no bound.
     pub retention_bytes: i64,
-    /// `retention.ms`: how old a segment may become; -1, no bound.
+    /// `retention.ms`: how old a segment's youngest record may become before it goes; one week, -1 for no bound.
     pub retention_ms: i64,
     /// `segment.bytes`: how large a segment may become; 1 GiB.
     pub segment_bytes: i64,
@@ -73,6 +73,8 @@ pub enum TopicCompression {
     Always(Codec),
 }
 
+const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+
 impl Default for TopicConfig {
     fn default() -> Self {
         Self {
@@ -95,13 +97,11 @@ impl Default for TopicConfig {
             min_compaction_lag_ms: 0,
             min_insync_replicas: 1,
             retention_bytes: -1,
-            // Kafka's is one week: as soon as retention is built.
-            retention_ms: -1,
+            retention_ms: WEEK_MS,
             segment_bytes: 1 << 30,
             segment_index_bytes: 10 << 20,
             segment_jitter_ms: 0,
-            // Kafka's is one week: as soon as segments end by their age.
-            segment_ms: i64::MAX,
+            segment_ms: WEEK_MS,
         }
     }
 }

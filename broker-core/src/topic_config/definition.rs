@@ -29,10 +29,8 @@ pub(super) struct Definition {
 
 const INT_MAX: i64 = i32::MAX as i64;
 
-const RETENTION: Option<&str> = Some("retention is not built: everything is kept");
 const COMPACTION: Option<&str> = Some("compaction is not built");
 const FLUSH: Option<&str> = Some("logs are synced when the broker closes");
-const ROLL: Option<&str> = Some("segments end by their size only");
 
 /// All settings of a topic in Kafka 4, by name.
 const DEFINITIONS: &[Definition] = &[
@@ -42,7 +40,7 @@ const DEFINITIONS: &[Definition] = &[
     setting("compression.type", "compression.type", ConfigKind::String, Field::Compression, None),
     number("compression.zstd.level", "compression.zstd.level", |c| &mut c.compression_zstd_level, -131_072, 22, None),
     long("delete.retention.ms", "log.cleaner.delete.retention.ms", |c| &mut c.delete_retention_ms, 0, COMPACTION),
-    long("file.delete.delay.ms", "log.segment.delete.delay.ms", |c| &mut c.file_delete_delay_ms, 0, RETENTION),
+    long("file.delete.delay.ms", "log.segment.delete.delay.ms", |c| &mut c.file_delete_delay_ms, 0, None),
     long("flush.messages", "log.flush.interval.messages", |c| &mut c.flush_messages, 1, FLUSH),
     long("flush.ms", "log.flush.interval.ms", |c| &mut c.flush_ms, 0, FLUSH),
     only("follower.replication.throttled.replicas", ConfigKind::List, &[""], "there are no followers"),
@@ -80,13 +78,13 @@ const DEFINITIONS: &[Definition] = &[
     only("remote.log.copy.disable", ConfigKind::Boolean, &["false"], "there is no remote storage"),
     only("remote.log.delete.on.disable", ConfigKind::Boolean, &["false"], "there is no remote storage"),
     only("remote.storage.enable", ConfigKind::Boolean, &["false"], "there is no remote storage"),
-    long("retention.bytes", "log.retention.bytes", |c| &mut c.retention_bytes, -1, RETENTION),
-    long("retention.ms", "log.retention.ms", |c| &mut c.retention_ms, -1, RETENTION),
+    long("retention.bytes", "log.retention.bytes", |c| &mut c.retention_bytes, -1, None),
+    long("retention.ms", "log.retention.ms", |c| &mut c.retention_ms, -1, None),
     // Kafka 4 wants a megabyte at least: less makes many files, which is the user's to decide here.
     number("segment.bytes", "log.segment.bytes", |c| &mut c.segment_bytes, 1024, INT_MAX, None),
     number("segment.index.bytes", "log.index.size.max.bytes", |c| &mut c.segment_index_bytes, 4, INT_MAX, None),
-    long("segment.jitter.ms", "log.roll.jitter.ms", |c| &mut c.segment_jitter_ms, 0, ROLL),
-    long("segment.ms", "log.roll.ms", |c| &mut c.segment_ms, 1, ROLL),
+    long("segment.jitter.ms", "log.roll.jitter.ms", |c| &mut c.segment_jitter_ms, 0, None),
+    long("segment.ms", "log.roll.ms", |c| &mut c.segment_ms, 1, None),
     // With one replica there is never an election, clean or not.
     only("unclean.leader.election.enable", ConfigKind::Boolean, &["false", "true"], ""),
 ];

@@ -1,0 +1,182 @@
+//! Housekeeping: retention, files that are to go, checkpoints. One thread does it where a disk takes its time, one task on the
+//! runtime's clock where it does not. What is done when is decided in one place, for both.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::error::Error;
+use crate::partition::PartitionHandle;
+use crate::time::Clock;
+
+/// When retention is looked at for the first time.
+const FIRST_RETENTION_MS: u64 = 30_000;
+
+/// What there is to look after.
+pub(crate) trait Kept: Send + Sync {
+    /// All partitions that have a log.
+    fn partitions(&self) -> Vec<PartitionHandle>;
+    /// Keeps up to where each log is durable, and where it starts.
+    fn checkpoint(&self) -> Result<(), Error>;
+}
+
+/// How often each thing is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Intervals {
+    pub retention_ms: u64,
+    pub checkpoint_ms: u64,
+}
+
+/// What is due when, by the clock that measures time-outs.
+#[derive(Debug)]
+struct Plan {
+    intervals: Intervals,
+    retention_at: u64,
+    checkpoint_at: u64,
+}
+
+impl Plan {
+    fn new(intervals: Intervals, now: u64) -> Self {
+        let first = FIRST_RETENTION_MS.min(intervals.retention_ms);
+        Self { intervals, retention_at: now + first, checkpoint_at: now + intervals.checkpoint_ms }
+    }
+
+    /// Does what is due; when to come again. What fails is said and tried again the next time: the partition's own writes tell
+    /// whoever makes them.
+    fn step(&mut self, kept: &dyn Kept, now: u64) -> u64 {
+        let say = |error: Error| tracing::error!(target: "broker_core::upkeep", %error, "upkeep failed");
+        let retain = now >= self.retention_at;
+        let mut next = u64::MAX;
+        for partition in kept.partitions() {
+            if retain {
+                partition.retain().unwrap_or_else(say);
+            }
+            match partition.remove_files() {
+                Ok(at) => next = next.min(at.unwrap_or(u64::MAX)),
+                Err(error) => say(error),
+            }
+        }
+        if retain {
+            self.retention_at = now + self.intervals.retention_ms;
+        }
+        if now >= self.checkpoint_at {
+            self.checkpoint_at = now + self.intervals.checkpoint_ms;
+            kept.checkpoint().unwrap_or_else(say);
+        }
+        next.min(self.retention_at).min(self.checkpoint_at)
+    }
+}
+
+/// Tells the one who works that it is over.
+#[derive(Debug, Default)]
+struct Ending {
+    over: Mutex<bool>,
+    thread: Condvar,
+    task: Notify,
+}
+
+impl Ending {
+    fn over(&self) -> MutexGuard<'_, bool> {
+        self.over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        *self.over() = true;
+        self.thread.notify_all();
+        self.task.notify_one();
+    }
+}
+
+#[derive(Debug)]
+enum Worker {
+    None,
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+}
+
+/// The housekeeping of one broker. Ends when it is dropped.
+pub(crate) struct Upkeep {
+    kept: Arc<dyn Kept>,
+    intervals: Intervals,
+    clock: Arc<dyn Clock>,
+    on_thread: bool,
+    ending: Arc<Ending>,
+    worker: Mutex<Worker>,
+}
+
+impl Upkeep {
+    /// Nothing is done before it is started.
+    pub fn new(kept: Arc<dyn Kept>, intervals: Intervals, clock: Arc<dyn Clock>, on_thread: bool) -> Self {
+        Self { kept, intervals, clock, on_thread, ending: Arc::default(), worker: Mutex::new(Worker::None) }
+    }
+
+    /// Starts it, if it is not running. A task needs a runtime: where there is none, somebody who has one calls again.
+    pub fn start(&self) {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = match &*worker {
+            Worker::None => false,
+            Worker::Thread(_) => true,
+            Worker::Task(task) => !task.is_finished(),
+        };
+        if running || *self.ending.over() {
+            return;
+        }
+        let (kept, clock, ending) = (self.kept.clone(), self.clock.clone(), self.ending.clone());
+        let plan = Plan::new(self.intervals, clock.monotonic_ms());
+        if self.on_thread {
+            let work = move || on_thread(plan, kept.as_ref(), clock.as_ref(), &ending);
+            match thread::Builder::new().name("broker-upkeep".to_owned()).spawn(work) {
+                Ok(thread) => *worker = Worker::Thread(thread),
+                Err(error) => tracing::error!(target: "broker_core::upkeep", %error, "no thread: old records stay"),
+            }
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            *worker = Worker::Task(runtime.spawn(on_runtime(plan, kept, clock, ending)));
+        }
+    }
+
+    /// Ends it, and returns when it has ended.
+    pub fn close(&self) {
+        self.ending.end();
+        match std::mem::replace(&mut *self.worker.lock().unwrap_or_else(PoisonError::into_inner), Worker::None) {
+            Worker::None => {}
+            Worker::Thread(thread) => drop(thread.join()),
+            Worker::Task(task) => task.abort(),
+        }
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn on_thread(mut plan: Plan, kept: &dyn Kept, clock: &dyn Clock, ending: &Ending) {
+    loop {
+        let now = clock.monotonic_ms();
+        let wait = Duration::from_millis(plan.step(kept, now).saturating_sub(now));
+        let over = ending.over();
+        if *over {
+            return;
+        }
+        let (over, _) = ending.thread.wait_timeout(over, wait).unwrap_or_else(PoisonError::into_inner);
+        if *over {
+            return;
+        }
+    }
+}
+
+async fn on_runtime(mut plan: Plan, kept: Arc<dyn Kept>, clock: Arc<dyn Clock>, ending: Arc<Ending>) {
+    loop {
+        let now = clock.monotonic_ms();
+        let wait = Duration::from_millis(plan.step(kept.as_ref(), now).saturating_sub(now));
+        tokio::select! {
+            biased;
+            // First whether it is over: what is due then is nobody's.
+            () = ending.task.notified() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
