@@ -82,6 +82,8 @@ codes! {
     InvalidConfig = 40 "INVALID_CONFIG" false;
     /// The request does not fit.
     InvalidRequest = 42 "INVALID_REQUEST" false;
+    /// The topic's settings do not allow it.
+    PolicyViolation = 44 "POLICY_VIOLATION" false;
     /// A batch's sequence does not follow the producer's last one.
     OutOfOrderSequenceNumber = 45 "OUT_OF_ORDER_SEQUENCE_NUMBER" false;
     /// A newer instance of the producer has written.

@@ -58,6 +58,10 @@ impl Broker {
     /// From now on nothing of a partition before this offset can be read; -1 stands for its end. The first offset that can be read
     /// then, over restarts too. The files go with the next retention.
     pub fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64, Error> {
+        if !self.topic_config(topic)?.cleanup_policy.delete {
+            let text = format!("topic '{topic}': cleanup.policy does not allow that records are deleted");
+            return Err(Error::new(ErrorCode::PolicyViolation, text));
+        }
         let start = self.partition(topic, partition)?.delete_records(before)?;
         self.0.store.checkpoint()?;
         Ok(start)
