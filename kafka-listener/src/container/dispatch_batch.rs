@@ -100,9 +100,8 @@ impl Worker {
         loop {
             self.core.retain_live(&mut entries);
             let Some(first) = entries.first().cloned() else { return Ok(()) };
-            let Some(partition) = self.core.partition(&first) else { return Ok(()) };
             let (delivery, acknowledgment) = self.core.prepare(&entries, failures);
-            let result = match self.call(delivery, (&partition, first.record.offset())).await {
+            let result = match self.call(delivery, (first.slot, first.record.offset())).await {
                 Driven::Done(result) => result,
                 Driven::Abandoned => return Ok(()),
             };

@@ -34,17 +34,17 @@ impl Worker {
             part.delivered_at.push_back((offset, Instant::now()));
         }
         let attempt = core.attempts.failures(slot, offset) + 1;
-        let mut delivery = Delivery::record(core.context.clone(), partition.clone(), record.clone(), attempt);
         let acknowledgment = core.hand_mode().map(|mode| {
             let place = AckPlace { topic_partition: partition.clone(), epoch, offset };
             Acknowledgment::for_record(core.link.clone(), mode, place)
         });
+        let mut delivery = Delivery::record(core.context.clone(), partition, record.clone(), attempt);
         if let Some(acknowledgment) = &acknowledgment {
             delivery = delivery.with_acknowledgment(acknowledgment.clone());
         }
         core.engine.delivered(slot, offset);
         core.consumer.mark_progress();
-        let result = match self.call(delivery, (&partition, offset)).await {
+        let result = match self.call(delivery, (slot, offset)).await {
             Driven::Done(result) => result,
             Driven::Abandoned => return Ok(()),
         };
@@ -73,11 +73,7 @@ impl Worker {
     }
 
     /// Calls the service and drives the call.
-    pub(super) async fn call(
-        &mut self,
-        delivery: Delivery,
-        in_hand: (&crate::client::TopicPartition, i64),
-    ) -> Driven<Result<Outcome, BoxError>> {
+    pub(super) async fn call(&mut self, delivery: Delivery, in_hand: (Slot, i64)) -> Driven<Result<Outcome, BoxError>> {
         let Self { service, core } = self;
         let call = pin!(async {
             poll_fn(|cx| service.poll_ready(cx)).await?;

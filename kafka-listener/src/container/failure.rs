@@ -56,7 +56,7 @@ impl Core {
             ErrorDecision::Recover => {
                 let context = self.recover.clone();
                 let mut recovery = handler.recover(&context, &failure);
-                let recovered = match self.drive(recovery.as_mut(), (&partition, offset)).await {
+                let recovered = match self.drive(recovery.as_mut(), (slot, offset)).await {
                     Driven::Done(recovered) => recovered,
                     Driven::Abandoned => return Ok(Fate::Gone),
                 };

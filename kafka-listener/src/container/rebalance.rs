@@ -98,8 +98,10 @@ impl Core {
     }
 
     /// The call in hand takes longer than `max.poll.interval.ms`: the member leaves, and all it owned is lost.
-    pub async fn leave_late(&mut self, in_hand: (&TopicPartition, i64)) {
-        self.emit(EventKind::NonResponsive { partition: in_hand.0.clone(), offset: in_hand.1 });
+    pub async fn leave_late(&mut self, (slot, offset): (Slot, i64)) {
+        if let Some(part) = self.parts.get(slot) {
+            self.emit(EventKind::NonResponsive { partition: part.topic_partition.clone(), offset });
+        }
         for slot in self.parts.slots() {
             self.forget(slot);
         }

@@ -17,7 +17,7 @@ use super::event::{EventKind, Events, PauseReason, StopReason};
 use super::parts::Parts;
 use super::properties::ContainerProperties;
 use super::state::{Intent, Stop};
-use crate::ack::{AckEngine, AckProperties, Decision};
+use crate::ack::{AckEngine, AckProperties, Decision, Slot};
 use crate::client::{ClientError, ClientErrorKind, CommitOffset, Consumer, Polled, SeekTo, TopicPartition};
 use crate::error::{Attempts, ErrorHandler, RecoverContext};
 use crate::handler::{BoxedHandler, DeliveryContext};
@@ -62,10 +62,12 @@ pub(super) struct Core {
     pub started: Instant,
     pub messages: Vec<LinkMessage>,
     pub seeks: Vec<(TopicPartition, u64, SeekTo)>,
-    pub commits: Vec<(crate::ack::Slot, i64)>,
+    pub commits: Vec<(Slot, i64)>,
     pub offsets: Vec<CommitOffset>,
     pub in_flight: VecDeque<InFlight>,
     pub paused: bool,
+    /// How far a stop goes, as last asked for.
+    pub stop: Stop,
     pub fenced_told: bool,
     pub last_record: Instant,
     pub idle_told: Option<Instant>,
@@ -118,6 +120,7 @@ impl Worker {
             offsets: Vec::new(),
             in_flight: VecDeque::new(),
             paused: false,
+            stop: Stop::No,
             fenced_told: false,
             last_record: now,
             idle_told: None,
@@ -207,7 +210,7 @@ impl Core {
     pub async fn follow_intent(&mut self) -> Stop {
         match self.intent.has_changed() {
             Ok(true) => {}
-            Ok(false) => return self.intent.borrow().stop,
+            Ok(false) => return self.stop,
             // The container is gone, and with it everybody who could ask for more.
             Err(_) => return Stop::Immediate,
         }
@@ -225,11 +228,12 @@ impl Core {
         if any_paused && self.engine.flush() == Decision::Commit {
             self.commit().await;
         }
+        self.stop = intent.stop;
         intent.stop
     }
 
     /// Adds or removes a reason to pause a partition, and tells the consumer when that changes anything.
-    pub fn set_pause(&mut self, slot: crate::ack::Slot, reason: PauseReason, paused: bool) {
+    pub fn set_pause(&mut self, slot: Slot, reason: PauseReason, paused: bool) {
         let Some(part) = self.parts.get_mut(slot) else { return };
         if !part.set_pause(reason, paused) {
             return;
@@ -353,11 +357,7 @@ impl Core {
     /// Drives a call of the listener (or of a recoverer) to its end while messages, timers and commands go on.
     /// `in_hand` is the record, or the first of the batch: after `max.poll.interval.ms` the member leaves its group, an event
     /// names it, and the late result counts for nothing.
-    pub async fn drive<T>(
-        &mut self,
-        mut call: Pin<&mut (dyn Future<Output = T> + Send)>,
-        in_hand: (&TopicPartition, i64),
-    ) -> Driven<T> {
+    pub async fn drive<T>(&mut self, mut call: Pin<&mut (dyn Future<Output = T> + Send)>, in_hand: (Slot, i64)) -> Driven<T> {
         if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
             return Driven::Done(done);
         }

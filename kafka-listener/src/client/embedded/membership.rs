@@ -2,7 +2,7 @@
 //! handler keeps its place. What it brings about is handed to `poll` as events; a revocation waits there for its answer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ struct Shared {
     state: Mutex<State>,
     /// How many events wait.
     events: watch::Sender<usize>,
+    /// The same number: asked before each record, where even a lock that is free would count.
+    waiting: AtomicUsize,
     /// `poll` has let revoked partitions go, or was called after a leave.
     polled: Notify,
     progress: AtomicU64,
@@ -86,6 +88,7 @@ impl Shared {
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let done = change(&mut state);
+        self.waiting.store(state.events.len(), Ordering::Release);
         self.events.send_replace(state.events.len());
         done
     }
@@ -118,6 +121,7 @@ impl Membership {
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             events,
+            waiting: AtomicUsize::new(0),
             polled: Notify::new(),
             progress: AtomicU64::new(0),
             polls: AtomicU64::new(0),
@@ -158,7 +162,7 @@ impl Membership {
     }
 
     pub fn has_event(&self) -> bool {
-        *self.pending.borrow() > 0
+        self.shared.waiting.load(Ordering::Acquire) > 0
     }
 
     /// Completes when there is an event; cancel-safe.
