@@ -285,7 +285,7 @@ impl EmbeddedConsumer {
         }
     }
 
-    fn commit_now(&self, offsets: &[CommitOffset]) -> Result<(), ClientError> {
+    fn commit_now(&mut self, offsets: &[CommitOffset]) -> Result<(), ClientError> {
         if offsets.is_empty() {
             return Ok(());
         }
@@ -299,6 +299,9 @@ impl EmbeddedConsumer {
             let text = "the topic was deleted: its offset cannot be stored";
             let partition = offset.topic_partition.clone();
             return Err(ClientError::on_partition(ClientErrorKind::UnknownTopicOrPartition, partition, text));
+        }
+        if let Some(membership) = &mut self.membership {
+            membership.refresh_identity();
         }
         let member = self.membership.as_ref().map(|membership| (membership, membership.identity()));
         let send = |commits: &[OffsetCommit<'_>]| match &member {
@@ -320,25 +323,9 @@ impl EmbeddedConsumer {
             }
             None => self.broker.commit_offsets(group, MemberIdentity::administrator(), commits).map_err(client_error),
         };
-        let one = |offset: &CommitOffset| (offset.topic_partition.topic.clone(), offset.topic_partition.partition, offset.offset);
         match offsets {
-            [only] => {
-                let (topic, partition, offset) = one(only);
-                send(&[OffsetCommit { topic: &topic, partition, offset, leader_epoch: -1, metadata: "" }])
-            }
-            many => {
-                let commits: Vec<OffsetCommit<'_>> = many
-                    .iter()
-                    .map(|offset| OffsetCommit {
-                        topic: &offset.topic_partition.topic,
-                        partition: offset.topic_partition.partition,
-                        offset: offset.offset,
-                        leader_epoch: -1,
-                        metadata: "",
-                    })
-                    .collect();
-                send(&commits)
-            }
+            [only] => send(&[to_commit(only)]),
+            many => send(&many.iter().map(to_commit).collect::<Vec<_>>()),
         }
     }
 
@@ -386,6 +373,11 @@ impl EmbeddedConsumer {
             }
         }
     }
+}
+
+fn to_commit(offset: &CommitOffset) -> OffsetCommit<'_> {
+    let CommitOffset { topic_partition: TopicPartition { topic, partition }, offset } = offset;
+    OffsetCommit { topic, partition: *partition, offset: *offset, leader_epoch: -1, metadata: "" }
 }
 
 async fn maybe(wait: Option<impl Future<Output = ()>>) {

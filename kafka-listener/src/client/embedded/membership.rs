@@ -56,6 +56,8 @@ struct Shared {
     waiting: AtomicUsize,
     /// `poll` has let revoked partitions go, or was called after a leave.
     polled: Notify,
+    /// How often the member had another identity.
+    identities: AtomicU64,
     progress: AtomicU64,
     /// How often `poll` was called.
     polls: AtomicU64,
@@ -77,6 +79,8 @@ pub(super) struct Membership {
     pending: watch::Receiver<usize>,
     commands: mpsc::Sender<Command>,
     task: Option<JoinHandle<()>>,
+    /// The identity as last looked at, and which one that was: a commit locks nothing while it stays the same.
+    known: (u64, Identity),
 }
 
 impl Shared {
@@ -112,17 +116,14 @@ impl Membership {
             })?),
         };
         let (events, pending) = watch::channel(0);
-        let state = State {
-            events: VecDeque::new(),
-            identity: Identity { generation: -1, member_id: Arc::from("") },
-            revoking: false,
-            joining: false,
-        };
+        let nobody = Identity { generation: -1, member_id: Arc::from("") };
+        let state = State { events: VecDeque::new(), identity: nobody.clone(), revoking: false, joining: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             events,
             waiting: AtomicUsize::new(0),
             polled: Notify::new(),
+            identities: AtomicU64::new(0),
             progress: AtomicU64::new(0),
             polls: AtomicU64::new(0),
             in_poll: AtomicBool::new(false),
@@ -148,11 +149,20 @@ impl Membership {
             seen_progress: (0, Instant::now()),
         };
         let task = Some(tokio::spawn(member.run()));
-        Ok(Self { shared, pending, commands, task })
+        Ok(Self { shared, pending, commands, task, known: (0, nobody) })
     }
 
-    pub fn identity(&self) -> Identity {
-        self.shared.lock().identity.clone()
+    /// Looks at the identity again.
+    pub fn refresh_identity(&mut self) {
+        if self.shared.identities.load(Ordering::Acquire) != self.known.0 {
+            let state = self.shared.lock();
+            self.known = (self.shared.identities.load(Ordering::Acquire), state.identity.clone());
+        }
+    }
+
+    /// As it was when it was last refreshed.
+    pub fn identity(&self) -> &Identity {
+        &self.known.1
     }
 
     /// Whether a rebalance came between: this is no longer the generation, or will soon not be, and the member is still in.
@@ -195,18 +205,20 @@ impl Membership {
     pub fn poll_called(&self) {
         self.shared.lock().revoking = false;
         self.shared.polls.fetch_add(1, Ordering::AcqRel);
-        self.shared.progress.fetch_add(1, Ordering::AcqRel);
+        self.mark_progress();
         self.shared.in_poll.store(true, Ordering::Release);
         self.shared.polled.notify_one();
     }
 
     pub fn poll_left(&self) {
         self.shared.in_poll.store(false, Ordering::Release);
-        self.shared.progress.fetch_add(1, Ordering::AcqRel);
+        self.mark_progress();
     }
 
+    /// Called by the consumer's owner alone: nobody else counts, so that it need not be one step.
     pub fn mark_progress(&self) {
-        self.shared.progress.fetch_add(1, Ordering::AcqRel);
+        let progress = self.shared.progress.load(Ordering::Relaxed);
+        self.shared.progress.store(progress.wrapping_add(1), Ordering::Release);
     }
 
     pub async fn leave(&self) {
@@ -299,7 +311,9 @@ impl Member {
     }
 
     fn set_identity(&self, generation: i32, member_id: &str) {
-        self.shared.lock().identity = Identity { generation, member_id: Arc::from(member_id) };
+        let mut state = self.shared.lock();
+        state.identity = Identity { generation, member_id: Arc::from(member_id) };
+        self.shared.identities.fetch_add(1, Ordering::AcqRel);
     }
 
     fn subscribed(&self) -> Vec<Arc<str>> {
