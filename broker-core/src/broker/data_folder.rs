@@ -9,7 +9,7 @@ use super::open::partition_of;
 use super::producer_ids;
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
-use crate::log::{LOG_STARTS, Offsets, Opening, RECOVERY_POINTS, read_checkpoint, write_checkpoint};
+use crate::log::{COMPACTED, LOG_STARTS, Offsets, Opening, RECOVERY_POINTS, read_checkpoint, write_checkpoint};
 use crate::storage::{Disk, FRESH, TOP, read_whole, replace};
 
 /// Says in which format the folder is. The name is Kafka's.
@@ -19,7 +19,7 @@ const FORMAT: u32 = 1;
 /// There only after a stop in order. The name is Kafka's.
 const CLEAN: &str = ".kafka_cleanshutdown";
 /// All files that belong beside the partitions' folders.
-const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, producer_ids::FILE];
+const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, COMPACTED, producer_ids::FILE];
 /// What file systems themselves put at their top.
 const NOBODYS: &[&str] = &["lost+found"];
 
@@ -29,6 +29,7 @@ pub(super) struct Found {
     clean: bool,
     points: Offsets,
     starts: Offsets,
+    compacted: Offsets,
     has_meta: bool,
 }
 
@@ -70,8 +71,9 @@ impl Found {
             Offsets::new()
         });
         let starts = read_checkpoint(disk, LOG_STARTS).map_err(failed)?;
+        let compacted = read_checkpoint(disk, COMPACTED).map_err(failed)?;
         let clean = files.iter().any(|name| name == CLEAN);
-        Ok(Self { clean, points, starts, has_meta: meta.is_some() })
+        Ok(Self { clean, points, starts, compacted, has_meta: meta.is_some() })
     }
 
     /// Takes the folder over: from now on it counts as not stopped in order.
@@ -94,12 +96,13 @@ impl Found {
     /// What is known of a partition's log.
     pub fn opening(&self, id: &TopicPartition) -> Opening {
         let of = |offsets: &Offsets| offsets.get(id).copied().unwrap_or(0);
-        Opening { clean: self.clean, recovery_point: of(&self.points), log_start: of(&self.starts) }
+        let compacted_to = self.compacted.get(id).copied();
+        Opening { clean: self.clean, recovery_point: of(&self.points), log_start: of(&self.starts), compacted_to }
     }
 
     /// Whether a checkpoint speaks of a partition that is not there: one of that name that is made later must not inherit it.
     pub fn speaks_of_others(&self, there: impl Fn(&TopicPartition) -> bool) -> bool {
-        self.points.keys().chain(self.starts.keys()).any(|id| !there(id))
+        self.points.keys().chain(self.starts.keys()).chain(self.compacted.keys()).any(|id| !there(id))
     }
 }
 
@@ -127,6 +130,12 @@ impl DataFolder {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         write_checkpoint(self.disk.as_ref(), RECOVERY_POINTS, points)?;
         write_checkpoint(self.disk.as_ref(), LOG_STARTS, starts)
+    }
+
+    /// Keeps up to where each log is compacted.
+    pub fn checkpoint_compacted(&self, compacted: &Offsets) -> io::Result<()> {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        write_checkpoint(self.disk.as_ref(), COMPACTED, compacted)
     }
 
     /// Says that the broker was stopped in order.

@@ -15,6 +15,9 @@ pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// Where each log starts.
 pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 
+/// Up to where each log is compacted; a log that is not named never was.
+pub(crate) const COMPACTED: &str = "cleaner-offset-checkpoint";
+
 /// Offsets by partition.
 pub(crate) type Offsets = BTreeMap<TopicPartition, i64>;
 

@@ -64,6 +64,8 @@ impl TimeEntry {
 #[derive(Debug)]
 pub(super) struct Indexes {
     base: i64,
+    /// What the two files are called.
+    kinds: (&'static str, &'static str),
     offsets: IndexFile<8>,
     times: IndexFile<12>,
     /// Bytes of the log since the last offset entry's batch began.
@@ -84,20 +86,34 @@ pub(super) struct IndexesView {
 
 impl Indexes {
     pub fn new(base: i64) -> Self {
+        Self::named(base, kind::INDEX, kind::TIME_INDEX)
+    }
+
+    /// In files of other names: of a segment that is being written.
+    pub fn named(base: i64, offset_kind: &'static str, time_kind: &'static str) -> Self {
         let (offsets, times) = (IndexFile::default(), IndexFile::default());
-        Self { base, offsets, times, since_entry: 0, largest: TimeEntry { timestamp: -1, offset: base }, noted_timestamp: -1 }
+        let kinds = (offset_kind, time_kind);
+        Self {
+            base,
+            kinds,
+            offsets,
+            times,
+            since_entry: 0,
+            largest: TimeEntry { timestamp: -1, offset: base },
+            noted_timestamp: -1,
+        }
     }
 
     /// Opens what there is; false if a file ends within an entry.
     pub fn load(&mut self, place: &Place) -> io::Result<bool> {
-        let offsets = self.offsets.load(place, self.base, kind::INDEX)?;
-        Ok(self.times.load(place, self.base, kind::TIME_INDEX)? && offsets)
+        let offsets = self.offsets.load(place, self.base, self.kinds.0)?;
+        Ok(self.times.load(place, self.base, self.kinds.1)? && offsets)
     }
 
     /// Forgets everything.
     pub fn clear(&mut self, place: &Place) -> io::Result<()> {
-        self.offsets.clear(place, self.base, kind::INDEX)?;
-        self.times.clear(place, self.base, kind::TIME_INDEX)?;
+        self.offsets.clear(place, self.base, self.kinds.0)?;
+        self.times.clear(place, self.base, self.kinds.1)?;
         (self.since_entry, self.noted_timestamp) = (0, -1);
         self.largest = TimeEntry { timestamp: -1, offset: self.base };
         Ok(())
@@ -137,8 +153,8 @@ impl Indexes {
     }
 
     fn flush(&mut self, place: &Place) -> io::Result<()> {
-        self.offsets.flush(place, self.base, kind::INDEX)?;
-        self.times.flush(place, self.base, kind::TIME_INDEX)
+        self.offsets.flush(place, self.base, self.kinds.0)?;
+        self.times.flush(place, self.base, self.kinds.1)
     }
 
     /// Forces the final time entry, and writes everything: at a roll, a close, and the end of a recovery.

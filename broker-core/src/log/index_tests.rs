@@ -119,7 +119,7 @@ fn a_missing_short_or_damaged_index_is_made_anew() {
     let end = long_log(&disk).end();
     let names = disk.files(FOLDER).expect("listed");
     assert_eq!(names.iter().filter(|name| name.ends_with(".log")).count(), 2, "{names:?}");
-    let clean = Opening { clean: true, recovery_point: end, log_start: 0 };
+    let clean = Opening { clean: true, recovery_point: end, log_start: 0, compacted_to: None };
     let mut cases = 0;
     for name in names.iter().filter(|name| name.ends_with("index")) {
         let whole = contents(&disk, name);
@@ -154,7 +154,7 @@ fn an_index_that_was_lost_is_byte_for_byte_what_it_was() {
     for (_, name) in before.iter().filter(|(_, name)| name.ends_with("index")) {
         disk.remove(FOLDER, name).expect("removed");
     }
-    let mut log = open(&disk, 20 * 80, Opening { clean: true, recovery_point: end, log_start: 0 });
+    let mut log = open(&disk, 20 * 80, Opening { clean: true, recovery_point: end, log_start: 0, compacted_to: None });
     (0..end).for_each(|offset| assert_eq!(first_offset(&mut log, offset), offset));
     log.close().expect("closed");
     for (bytes, name) in before {
@@ -199,7 +199,7 @@ fn after_a_clean_stop_nothing_is_looked_through_and_otherwise_what_was_not_synce
     let mut damaged = contents(&disk, &name);
     damaged[300] ^= 1;
     put(&disk, &name, &damaged);
-    let synced = Opening { clean: false, recovery_point: end, log_start: 0 };
+    let synced = Opening { clean: false, recovery_point: end, log_start: 0, compacted_to: None };
     for (opening, expected) in [(Opening { clean: true, ..synced }, end), (synced, end), (Opening::default(), 3)] {
         assert_eq!(open(&disk, 20 * 80, opening).end(), expected, "{opening:?}");
     }
@@ -211,7 +211,7 @@ fn a_log_that_is_not_as_it_was_closed_is_looked_through() {
         let disk = MemoryDisk::new();
         let mut log = long_log(&disk);
         let end = log.end();
-        let clean = Opening { clean: true, recovery_point: end, log_start: 0 };
+        let clean = Opening { clean: true, recovery_point: end, log_start: 0, compacted_to: None };
         let written = batch(end, &[7]);
         let whole = written.len() == extra;
         if extra > 0 && !whole {
@@ -228,11 +228,11 @@ fn a_log_that_is_not_as_it_was_closed_is_looked_through() {
 fn a_log_that_ends_before_its_start_starts_there_empty() {
     let disk = MemoryDisk::new();
     long_log(&disk);
-    let mut log = open(&disk, 20 * 80, Opening { clean: false, recovery_point: 0, log_start: 100 });
+    let mut log = open(&disk, 20 * 80, Opening { clean: false, recovery_point: 0, log_start: 100, compacted_to: None });
     assert_eq!((log.start(), log.end()), (100, 100));
     append(&mut log, &[1]);
     drop(log);
-    let log = open(&disk, 20 * 80, Opening { clean: false, recovery_point: 0, log_start: 100 });
+    let log = open(&disk, 20 * 80, Opening { clean: false, recovery_point: 0, log_start: 100, compacted_to: None });
     assert_eq!((log.start(), log.end()), (100, 101));
 }
 
@@ -254,7 +254,7 @@ proptest! {
         }
         if reopen {
             log.close().expect("closed");
-            log = open(&disk, segment_bytes, Opening { clean: true, recovery_point: log.end(), log_start: 0 });
+            log = open(&disk, segment_bytes, Opening { clean: true, recovery_point: log.end(), log_start: 0, compacted_to: None });
         }
         for timestamp in -1..301 {
             let mut offset = 0;

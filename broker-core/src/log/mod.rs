@@ -1,6 +1,7 @@
 //! A partition's log: segments of whole batches, laid out as Kafka's files.
 
 mod checkpoint;
+mod compact;
 mod config;
 mod flush;
 mod headers;
@@ -20,7 +21,8 @@ mod index_tests;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use checkpoint::{LOG_STARTS, Offsets, RECOVERY_POINTS, read_checkpoint, write_checkpoint};
+pub(crate) use checkpoint::{COMPACTED, LOG_STARTS, Offsets, RECOVERY_POINTS, read_checkpoint, write_checkpoint};
+pub(crate) use compact::{Compacted, Compaction, Dirt, compact, dirt};
 pub(crate) use config::LogConfig;
 pub(crate) use headers::headers;
 pub(crate) use read::read;

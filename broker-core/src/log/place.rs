@@ -15,7 +15,7 @@ pub(super) mod kind {
 }
 
 /// A partition's folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     pub disk: Arc<dyn Disk>,
     pub folder: String,
@@ -41,6 +41,11 @@ impl Place {
     /// A file's size; 0 if it is not there.
     pub fn size(&self, base: i64, kind: &str) -> io::Result<u64> {
         Ok(self.disk.size(&self.folder, &file_name(base, kind))?.unwrap_or(0))
+    }
+
+    /// Renames, over another file if that is there; the change is durable.
+    pub fn rename(&self, base: i64, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(&self.folder, &file_name(base, from), &file_name(base, to))
     }
 
     pub fn remove(&self, base: i64, kind: &str) -> io::Result<()> {

@@ -24,6 +24,8 @@ pub(super) struct Stretch {
     pub file: Arc<dyn DiskFile>,
     /// Its segment's.
     pub base: i64,
+    /// The log's, when it was looked up.
+    pub generation: u64,
     pub position: u64,
     pub end: u64,
     /// If the position is not known yet: where to look it up, and for which offset.

@@ -4,9 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::Log;
+use super::compact::swap;
 use super::config::LogConfig;
 use super::place::{Place, base_of, file_name, kind};
 use super::segment::Segment;
+use super::segmented::Opened;
 use crate::storage::Disk;
 
 /// What is known of a log before it is opened.
@@ -18,6 +20,8 @@ pub(crate) struct Opening {
     pub recovery_point: i64,
     /// The first offset that may be read.
     pub log_start: i64,
+    /// Everything before it was compacted, so there may be gaps; none if nothing ever was.
+    pub compacted_to: Option<i64>,
 }
 
 /// Segments in order, and where they end.
@@ -32,6 +36,7 @@ impl Log {
     /// Opens or makes a log; what a crash left behind the last whole batch is cut off, and said.
     pub fn open(disk: Arc<dyn Disk>, folder: impl Into<String>, config: LogConfig, opening: Opening) -> io::Result<Self> {
         let place = Place { disk, folder: folder.into() };
+        swap::finish(&place)?;
         let names = sweep(&place)?;
         let mut bases: Vec<i64> = names.iter().filter_map(|name| base_of(name, kind::LOG)).collect();
         bases.sort_unstable();
@@ -48,7 +53,9 @@ impl Log {
             loaded.segments.push(Segment::create(&place, loaded.end)?);
         }
         let start = opening.log_start.max(loaded.segments[0].base);
-        Ok(Self::from_parts(place, config, loaded.segments, start, loaded.end, loaded.recovery_point, unlisted))
+        let Loaded { segments, end, recovery_point } = loaded;
+        let compacted_to = opening.compacted_to;
+        Ok(Self::from_parts(place, config, Opened { segments, start, end, recovery_point, unlisted, compacted_to }))
     }
 }
 
@@ -95,7 +102,7 @@ fn load(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening) -> i
             damaged = true;
             continue;
         }
-        damaged = look_through(place, config, *base, &mut loaded)?;
+        damaged = look_through(place, config, *base, opening.compacted_to.is_some(), &mut loaded)?;
     }
     debug_assert!(trusted <= last);
     loaded.recovery_point = loaded.recovery_point.min(loaded.end);
@@ -122,9 +129,9 @@ fn trust(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening, loa
 }
 
 /// Checks all batches of a segment, cuts off what is damaged, makes its indexes anew. True if something was cut off.
-fn look_through(place: &Place, config: &LogConfig, base: i64, loaded: &mut Loaded) -> io::Result<bool> {
+fn look_through(place: &Place, config: &LogConfig, base: i64, gaps: bool, loaded: &mut Loaded) -> io::Result<bool> {
     let mut segment = Segment::there(place, base)?;
-    let scanned = segment.scan(place, config, loaded.end)?;
+    let scanned = segment.scan(place, config, loaded.end, gaps)?;
     let cut = scanned.damage.is_some();
     if let Some(damage) = scanned.damage {
         let (size, position) = (segment.size(), scanned.size);

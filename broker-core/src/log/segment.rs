@@ -38,11 +38,11 @@ pub(super) struct Scanned {
     pub damage: Option<BatchError>,
 }
 
-/// Whether a batch is sound and goes on where the log ends.
-fn follows(batch: &Batch, end: i64) -> Result<(), BatchError> {
+/// Whether a batch is sound and goes on where the log ends, or behind it if there may be gaps.
+fn follows(batch: &Batch, end: i64, gaps: bool) -> Result<(), BatchError> {
     batch.verify_crc()?;
     match batch.base_offset() {
-        found if found != end => Err(BatchError::Offset { found, expected: end }),
+        found if found < end || found > end && !gaps => Err(BatchError::Offset { found, expected: end }),
         _ if batch.last_offset_delta() < 0 => Err(BatchError::Record(0)),
         _ => Ok(()),
     }
@@ -140,7 +140,7 @@ impl Segment {
     pub fn rebuild(&mut self, place: &Place, config: &LogConfig) -> io::Result<()> {
         let (folder, file) = (&place.folder, file_name(self.base, kind::INDEX));
         tracing::warn!(target: "broker_core::recovery", %folder, file, "an index is damaged: made anew");
-        let scanned = self.scan(place, config, self.base)?;
+        let scanned = self.scan(place, config, self.base, true)?;
         if scanned.size != self.size() {
             self.checked = false;
             return Err(damaged(self.base));
@@ -171,9 +171,9 @@ impl Segment {
     }
 
     /// Walks all batches, checks them, and builds the indexes anew. The first batch must start at `expected` and each other one
-    /// where the one before ends: the checksum does not cover offsets, so a gap is all that shows a damaged one. (Nothing
-    /// leaves gaps so far; compaction will have to loosen this.)
-    pub fn scan(&mut self, place: &Place, config: &LogConfig, expected: i64) -> io::Result<Scanned> {
+    /// where the one before ends: the checksum does not cover offsets, so a gap is all that shows a damaged one. In a log that
+    /// was ever compacted there may be gaps.
+    pub fn scan(&mut self, place: &Place, config: &LogConfig, expected: i64, gaps: bool) -> io::Result<Scanned> {
         let mut scanned = Scanned { end: expected, size: 0, damage: None };
         self.indexes.clear(place)?;
         let size = self.file.size();
@@ -188,7 +188,7 @@ impl Segment {
                 }
                 Err(BatchError::Incomplete { need, .. }) => BatchError::Incomplete { have: left as usize, need },
                 Err(damage) => damage,
-                Ok(batch) => match follows(&batch, scanned.end) {
+                Ok(batch) => match follows(&batch, scanned.end, gaps) {
                     Ok(()) => {
                         self.note(&batch, scanned.size, config);
                         scanned.size += batch.size() as u64;
@@ -274,7 +274,14 @@ impl Segment {
     /// What a read from `offset` on looks at, from `hint` if the caller knows its position.
     pub fn stretch(&self, offset: i64, hint: Option<u64>) -> Stretch {
         let lookup = if hint.is_some() { None } else { Some((self.indexes.view(), offset)) };
-        Stretch { file: self.file.clone(), base: self.base, position: hint.unwrap_or(0), end: self.file.size(), lookup }
+        Stretch {
+            file: self.file.clone(),
+            base: self.base,
+            generation: 0,
+            position: hint.unwrap_or(0),
+            end: self.file.size(),
+            lookup,
+        }
     }
 
     /// What a search for a timestamp looks at.

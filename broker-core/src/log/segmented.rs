@@ -26,24 +26,44 @@ pub(crate) struct Log {
     pub(super) unlisted: bool,
     /// Files of segments that were removed.
     pub(super) doomed: Vec<Doomed>,
+    /// Everything before it was compacted; none if nothing ever was.
+    pub(super) compacted_to: Option<i64>,
+    /// Raised when compacted segments take the place of others: what was looked up before counts no more.
+    pub(super) generation: u64,
     /// Where the last read ended: an offset, its segment's base, its position. Readers mostly go on there.
     pub(super) read_hint: Option<(i64, i64, u64)>,
     /// Why no more is written.
     poisoned: Option<String>,
 }
 
+/// What opening a log found.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub segments: Vec<Segment>,
+    pub start: i64,
+    pub end: i64,
+    pub recovery_point: i64,
+    pub unlisted: bool,
+    pub compacted_to: Option<i64>,
+}
+
 impl Log {
-    pub(super) fn from_parts(
-        place: Place,
-        config: LogConfig,
-        segments: Vec<Segment>,
-        start: i64,
-        end: i64,
-        recovery_point: i64,
-        unlisted: bool,
-    ) -> Self {
-        let doomed = Vec::new();
-        Self { place, config, segments, start, end, recovery_point, unlisted, doomed, read_hint: None, poisoned: None }
+    pub(super) fn from_parts(place: Place, config: LogConfig, opened: Opened) -> Self {
+        let Opened { segments, start, end, recovery_point, unlisted, compacted_to } = opened;
+        Self {
+            place,
+            config,
+            segments,
+            start,
+            end,
+            recovery_point,
+            unlisted,
+            doomed: Vec::new(),
+            compacted_to,
+            generation: 0,
+            read_hint: None,
+            poisoned: None,
+        }
     }
 
     /// Other settings from now on; segments that are there keep the index that they have.
@@ -157,23 +177,34 @@ impl Log {
         if hint.is_none() {
             segment.ensure(&self.place, &self.config)?;
         }
-        Ok(Some(segment.stretch(offset, hint.map(|(_, _, position)| position))))
+        let mut stretch = segment.stretch(offset, hint.map(|(_, _, position)| position));
+        stretch.generation = self.generation;
+        Ok(Some(stretch))
     }
 
     /// The segment behind the one that was read, from its start; `None` behind the last. `None` as well if what was read has
-    /// grown since: the next segment would not go on where the read ended.
+    /// grown since, or was compacted: the next segment would not go on where the read ended.
     pub(super) fn locate_behind(&self, read: &Stretch) -> io::Result<Option<Stretch>> {
+        if read.generation != self.generation {
+            return Ok(None);
+        }
         let index = self.segments.partition_point(|segment| segment.base <= read.base);
         let grown = |segment: &Segment| segment.base == read.base && segment.size() > read.end;
         if index > 0 && grown(&self.segments[index - 1]) {
             return Ok(None);
         }
-        Ok(self.segments.get(index).map(|segment| segment.stretch(segment.base, Some(0))))
+        Ok(self.segments.get(index).map(|segment| {
+            let mut stretch = segment.stretch(segment.base, Some(0));
+            stretch.generation = self.generation;
+            stretch
+        }))
     }
 
     /// A read ended here, and `next` is the offset that comes.
     pub(super) fn note_read(&mut self, next: i64, stretch: &Stretch) {
-        self.read_hint = Some((next, stretch.base, stretch.position));
+        if stretch.generation == self.generation {
+            self.read_hint = Some((next, stretch.base, stretch.position));
+        }
     }
 
     /// The first segment from this base on that has the timestamp or a later one.

@@ -2,7 +2,9 @@ use bytes::Bytes;
 
 use super::compression::{Codec, CodecError};
 use super::iter::Records;
-use super::{CODEC_BITS, CONTROL_BIT, HEADER_BYTES, LENGTH_END, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT, at, header};
+use super::{
+    CODEC_BITS, CONTROL_BIT, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_END, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT, at, header,
+};
 
 /// What a batch's length can count.
 const DECOMPRESSED_BYTES_MAX: usize = i32::MAX as usize - HEADER_BYTES;
@@ -134,7 +136,12 @@ impl Batch {
         self.attributes() & CONTROL_BIT != 0
     }
 
-    /// The first record's timestamp, in milliseconds since 1970.
+    /// Until when its tombstones stay, in milliseconds since 1970, if compaction has said so.
+    pub fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes() & DELETE_HORIZON_BIT != 0).then(|| self.base_timestamp())
+    }
+
+    /// What its records' timestamps are told from, in milliseconds since 1970: the first record's, or the delete horizon.
     pub fn base_timestamp(&self) -> i64 {
         self.i64(at::BASE_TIMESTAMP)
     }

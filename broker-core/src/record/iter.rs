@@ -160,6 +160,11 @@ impl<'b> RecordView<'b> {
         self.headers.clone()
     }
 
+    /// The headers as they are in the batch, their count first.
+    pub(crate) fn header_bytes(&self) -> &'b [u8] {
+        &self.bytes[self.headers.clone()]
+    }
+
     /// How many headers there are, as the record says.
     pub fn header_count(&self) -> i64 {
         self.header_count

@@ -38,6 +38,8 @@ pub(crate) const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
 pub(crate) const CODEC_BITS: i16 = 0b111;
 pub(crate) const TRANSACTIONAL_BIT: i16 = 1 << 4;
 pub(crate) const CONTROL_BIT: i16 = 1 << 5;
+/// The base timestamp says until when the batch's tombstones stay.
+pub(crate) const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// Fields of a batch's header, whose whole length was checked before.
 pub(crate) mod header {

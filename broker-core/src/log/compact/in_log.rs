@@ -1,0 +1,75 @@
+//! What compaction asks of the log, under its lock.
+
+use std::io;
+
+use super::super::Log;
+use super::super::segment::Segment;
+use super::{Fresh, Plan, Source, swap};
+
+impl Log {
+    /// Everything before it was compacted; none if nothing ever was.
+    pub fn compacted_to(&self) -> Option<i64> {
+        self.compacted_to
+    }
+
+    /// What may be compacted: segments that are no longer appended to, up to the first one with records that are younger than
+    /// `min_lag_ms`.
+    pub(super) fn plan_compaction(&mut self, now: i64, min_lag_ms: i64) -> io::Result<Plan> {
+        self.check_sound()?;
+        let compacted_to = self.compacted_to.unwrap_or(self.start).max(self.start);
+        let mut sources = Vec::new();
+        for index in 0..self.segments.len() - 1 {
+            let end = self.segments[index + 1].base;
+            let segment = &mut self.segments[index];
+            segment.ensure(&self.place, &self.config)?;
+            let largest_timestamp = segment.largest().timestamp;
+            if min_lag_ms > 0 && end > compacted_to && now.saturating_sub(largest_timestamp) < min_lag_ms {
+                break;
+            }
+            let (base, size, file) = (segment.base, segment.size(), segment.file.clone());
+            sources.push(Source { base, end, size, largest_timestamp, file });
+        }
+        Ok(Plan { sources, compacted_to, place: self.place.clone(), config: self.config.clone() })
+    }
+
+    /// Puts a compacted segment in the place of those that it was made from. False, and nothing is done, if they are no longer
+    /// there as they were.
+    pub(super) fn swap_in(&mut self, fresh: &Fresh) -> io::Result<bool> {
+        self.check_sound()?;
+        let first = self.segments.partition_point(|segment| segment.base < fresh.base);
+        let behind = first + fresh.covered.len();
+        let same = |(segment, source): (&Segment, &Source)| segment.base == source.base && segment.size() == source.size;
+        let there = behind < self.segments.len() && self.segments[first..behind].iter().zip(&fresh.covered).all(same);
+        if !there {
+            [swap::SWAP, swap::CLEANED[1], swap::CLEANED[2]].iter().try_for_each(|kind| self.place.remove(fresh.base, kind))?;
+            return Ok(false);
+        }
+        let swapped = self.swap_files(fresh, first, behind);
+        let segment = self.guard(swapped)?;
+        self.segments.splice(first..behind, [segment]);
+        self.generation += 1;
+        self.read_hint = None;
+        Ok(true)
+    }
+
+    fn swap_files(&mut self, fresh: &Fresh, first: usize, behind: usize) -> io::Result<Segment> {
+        // Readers that are under way go on with the old files.
+        self.segments[first..behind].iter().try_for_each(|segment| segment.keep())?;
+        let covered: Vec<i64> = fresh.covered.iter().map(|source| source.base).collect();
+        swap::put_in_place(&self.place, fresh.base, &covered)?;
+        swap::name_indexes(&self.place, fresh.base)?;
+        let mut segment = Segment::there(&self.place, fresh.base)?;
+        segment.ensure(&self.place, &self.config)?;
+        Ok(segment)
+    }
+
+    /// Everything before this offset is compacted.
+    pub(super) fn note_compacted(&mut self, to: i64) {
+        self.compacted_to = Some(self.compacted_to.map_or(to, |before| before.max(to)));
+    }
+
+    /// From now on the log may have gaps. To be kept before the first compaction: a crash behind it would take them for damage.
+    pub fn may_have_gaps(&mut self) {
+        self.compacted_to.get_or_insert(self.start);
+    }
+}

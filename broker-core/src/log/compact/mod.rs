@@ -1,0 +1,334 @@
+//! Compaction: of each key only the last record stays. Reads segments that are no longer appended to, without the log's lock, and
+//! writes what is left of them anew; the lock is held to look and to swap.
+//!
+//! What stays keeps its offset. A batch of which nothing is left goes too, but for the last one of each producer, whose sequence
+//! must not be forgotten, and the last one of each new segment, so that segments still follow one another without a gap.
+
+mod in_log;
+mod keys;
+mod rewrite;
+pub(super) mod swap;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::Log;
+use super::config::LogConfig;
+use super::heads::Head;
+use super::index::Indexes;
+use super::place::Place;
+use super::read::read_ahead;
+use crate::record::{Batch, BatchError};
+use crate::storage::DiskFile;
+use keys::Keys;
+use rewrite::{Left, Rule, emptied};
+
+/// How much is written at a time.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// What is asked for.
+pub(crate) struct Compaction<'a> {
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// `min.compaction.lag.ms`: what is younger stays as it is.
+    pub min_lag_ms: i64,
+    /// `delete.retention.ms`: how long a tombstone stays once it has been compacted.
+    pub delete_retention_ms: i64,
+    /// `log.cleaner.dedupe.buffer.size`: how much memory the keys may take.
+    pub dedupe_bytes: usize,
+    /// Whether this was the last batch of a producer (its id, the batch's last offset).
+    pub is_producers_last: &'a dyn Fn(i64, i64) -> bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Compacted {
+    /// Everything before it is compacted now.
+    pub to: i64,
+    /// Sizes of the files that were looked at, before and after.
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+}
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Dirt {
+    /// Bytes of segments that were compacted already.
+    pub clean_bytes: u64,
+    /// Bytes that could be.
+    pub dirty_bytes: u64,
+    /// The largest timestamp of the first segment that could be; below 0 if there is none.
+    pub oldest: i64,
+}
+
+impl Dirt {
+    /// The part that is worth compacting, from 0 to 1.
+    pub fn ratio(&self) -> f64 {
+        let all = self.clean_bytes + self.dirty_bytes;
+        if all == 0 { 0.0 } else { self.dirty_bytes as f64 / all as f64 }
+    }
+}
+
+/// A segment that is no longer appended to.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub base: i64,
+    /// The next segment's base.
+    pub end: i64,
+    pub size: u64,
+    pub largest_timestamp: i64,
+    pub file: Arc<dyn DiskFile>,
+}
+
+/// What the log says before anything is read.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub sources: Vec<Source>,
+    /// Everything before it was compacted.
+    pub compacted_to: i64,
+    pub place: Place,
+    pub config: LogConfig,
+}
+
+/// A segment written anew, under its `.swap` name.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub base: i64,
+    pub covered: Vec<Source>,
+}
+
+/// How much there is to do, at most up to what is younger than `min_lag_ms`.
+pub(crate) fn dirt(log: &mut Log, now: i64, min_lag_ms: i64) -> io::Result<Dirt> {
+    let plan = log.plan_compaction(now, min_lag_ms)?;
+    let mut dirt = Dirt { oldest: -1, ..Dirt::default() };
+    for source in &plan.sources {
+        if source.end <= plan.compacted_to {
+            dirt.clean_bytes += source.size;
+        } else {
+            if dirt.dirty_bytes == 0 {
+                dirt.oldest = source.largest_timestamp;
+            }
+            dirt.dirty_bytes += source.size;
+        }
+    }
+    Ok(dirt)
+}
+
+/// Compacts a log; nothing if there is nothing to do. `with_log` hands out the log for a moment, under its lock.
+pub(crate) fn compact(
+    mut with_log: impl FnMut(&mut dyn FnMut(&mut Log)),
+    wanted: &Compaction<'_>,
+) -> io::Result<Option<Compacted>> {
+    let mut plan = None;
+    with_log(&mut |log| plan = Some(log.plan_compaction(wanted.now, wanted.min_lag_ms)));
+    let Some(plan) = plan.transpose()? else { return Ok(None) };
+    let (keys, to) = collect(&plan, wanted.dedupe_bytes)?;
+    if to <= plan.compacted_to {
+        return Ok(None);
+    }
+    let rule = Rule { keys: &keys, now: wanted.now, delete_retention_ms: wanted.delete_retention_ms };
+    let mut done = Compacted { to, ..Compacted::default() };
+    let looked_at: Vec<Source> = plan.sources.iter().filter(|source| source.base < to).cloned().collect();
+    for group in groups(&looked_at, &plan.config) {
+        let before: u64 = group.iter().map(|source| source.size).sum();
+        done.bytes_before += before;
+        let Some((fresh, size)) = write(&plan, group, &rule, wanted.is_producers_last)? else {
+            done.bytes_after += before;
+            continue;
+        };
+        let mut swapped = Ok(false);
+        with_log(&mut |log| swapped = log.swap_in(&fresh));
+        done.bytes_after += if swapped? { size } else { before };
+    }
+    with_log(&mut |log| log.note_compacted(to));
+    Ok(Some(done))
+}
+
+/// The last offset of each key from the first dirty one on, as far as memory reaches, and behind which offset it ends.
+fn collect(plan: &Plan, most: usize) -> io::Result<(Keys, i64)> {
+    let (mut keys, mut to) = (Keys::new(most), plan.compacted_to);
+    for source in plan.sources.iter().filter(|source| source.end > plan.compacted_to) {
+        let mut batches = Walk::new(source);
+        while let Some(batch) = batches.next()? {
+            if batch.last_offset() < plan.compacted_to {
+                continue;
+            }
+            if !batch.is_control() && !note_keys(&batch, plan.compacted_to, &mut keys)? {
+                return Ok((keys, to));
+            }
+            to = batch.last_offset().saturating_add(1);
+        }
+        to = to.max(source.end);
+    }
+    Ok((keys, to))
+}
+
+/// False if there is no room for all keys of the batch. Those that were noted are right as they are: what is behind them counts
+/// for later.
+fn note_keys(batch: &Batch, from: i64, keys: &mut Keys) -> io::Result<bool> {
+    let batch = batch.decompressed(usize::MAX).map_err(io::Error::other)?;
+    for record in batch.records() {
+        let record = record.map_err(io::Error::other)?;
+        let Some(key) = record.key() else { continue };
+        if record.offset >= from && !keys.note(key, record.offset) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Runs of segments that fit into one.
+fn groups<'s>(sources: &'s [Source], config: &LogConfig) -> Vec<&'s [Source]> {
+    let mut groups = Vec::new();
+    let mut start = 0;
+    let mut size = 0;
+    for (index, source) in sources.iter().enumerate() {
+        let spans = source.end - sources[start].base > i64::from(i32::MAX);
+        // An entry stands for at least the interval's bytes, but for each segment's first ones.
+        let entries = (size + source.size) / config.index_interval_bytes.max(1) + (index - start) as u64 + 1;
+        let full = size + source.size > config.segment_bytes || entries >= config.index_bytes / 12;
+        if index > start && (spans || full) {
+            groups.push(&sources[start..index]);
+            (start, size) = (index, 0);
+        }
+        size += source.size;
+    }
+    if start < sources.len() {
+        groups.push(&sources[start..]);
+    }
+    groups
+}
+
+/// Writes what is left of a group; nothing if that is what is there already. What was written is durable when this returns.
+fn write(
+    plan: &Plan,
+    group: &[Source],
+    rule: &Rule<'_>,
+    is_producers_last: &dyn Fn(i64, i64) -> bool,
+) -> io::Result<Option<(Fresh, u64)>> {
+    let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(None) };
+    let mut out = Writer::new(plan, first.base)?;
+    let mut changed = group.len() > 1;
+    for source in group {
+        let mut batches = Walk::new(source);
+        while let Some(batch) = batches.next()? {
+            let left = rule.apply(&batch).map_err(io::Error::other)?;
+            let ends_segment = batch.last_offset() == last.end - 1;
+            let needed = ends_segment || batch.producer_id() >= 0 && is_producers_last(batch.producer_id(), batch.last_offset());
+            match left {
+                Left::Same if batch.count() > 0 || needed => out.put(batch.bytes().clone())?,
+                Left::Some(bytes) => {
+                    changed = true;
+                    out.put(bytes)?;
+                }
+                Left::Nothing if needed => {
+                    changed = true;
+                    out.put(emptied(&batch))?;
+                }
+                Left::Same | Left::Nothing => changed = true,
+            }
+        }
+    }
+    if !changed {
+        out.discard()?;
+        return Ok(None);
+    }
+    let size = out.finish()?;
+    Ok(Some((Fresh { base: first.base, covered: group.to_vec() }, size)))
+}
+
+/// A segment's batches in order.
+struct Walk<'s> {
+    source: &'s Source,
+    position: u64,
+    ahead: Bytes,
+}
+
+impl<'s> Walk<'s> {
+    fn new(source: &'s Source) -> Self {
+        Self { source, position: 0, ahead: Bytes::new() }
+    }
+
+    /// A damaged batch is an error: what cannot be read is not thrown away.
+    fn next(&mut self) -> io::Result<Option<Batch>> {
+        while self.position < self.source.size {
+            match Batch::parse(&self.ahead) {
+                Ok(batch) => {
+                    batch.verify_crc().map_err(|error| self.damaged(&error))?;
+                    self.ahead.advance(batch.size());
+                    self.position += batch.size() as u64;
+                    return Ok(Some(batch));
+                }
+                Err(BatchError::Incomplete { need, .. }) if self.position + need as u64 <= self.source.size => {
+                    self.ahead = read_ahead(self.source.file.as_ref(), self.position, need)?;
+                }
+                Err(error) => return Err(self.damaged(&error)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn damaged(&self, error: &BatchError) -> io::Error {
+        let text = format!("segment {:020}, position {}: {error}; it is not compacted", self.source.base, self.position);
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    }
+}
+
+/// A segment that is being written.
+struct Writer<'p> {
+    plan: &'p Plan,
+    base: i64,
+    file: Arc<dyn DiskFile>,
+    indexes: Indexes,
+    /// What is not written yet, and how much is.
+    waiting: BytesMut,
+    written: u64,
+}
+
+impl<'p> Writer<'p> {
+    fn new(plan: &'p Plan, base: i64) -> io::Result<Self> {
+        for kind in swap::CLEANED {
+            plan.place.remove(base, kind)?;
+        }
+        let file = plan.place.open(base, swap::CLEANED[0])?;
+        let indexes = Indexes::named(base, swap::CLEANED[1], swap::CLEANED[2]);
+        Ok(Self { plan, base, file, indexes, waiting: BytesMut::new(), written: 0 })
+    }
+
+    fn put(&mut self, batch: Bytes) -> io::Result<()> {
+        let head = Head::of(&batch, self.written + self.waiting.len() as u64).map_err(io::Error::other)?;
+        self.indexes.note(&head, self.plan.config.index_interval_bytes);
+        self.waiting.extend_from_slice(&batch);
+        if self.waiting.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.indexes.flush_due(&self.plan.place)?;
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.written += self.waiting.len() as u64;
+        self.file.append(self.waiting.split().freeze())
+    }
+
+    fn discard(self) -> io::Result<()> {
+        drop(self.file);
+        swap::CLEANED.iter().try_for_each(|kind| self.plan.place.remove(self.base, kind))
+    }
+
+    /// Makes it durable under its `.swap` name. Its size.
+    fn finish(mut self) -> io::Result<u64> {
+        self.flush()?;
+        self.indexes.seal(&self.plan.place)?;
+        self.file.sync()?;
+        self.indexes.files().try_for_each(|file| file.sync())?;
+        drop(self.file);
+        self.plan.place.rename(self.base, swap::CLEANED[0], swap::SWAP)?;
+        Ok(self.written)
+    }
+}

@@ -1,0 +1,124 @@
+//! What is left of one batch.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::keys::Keys;
+use crate::record::builder::set_crc;
+use crate::record::{
+    Batch, BatchError, CODEC_BITS, Compression, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_END, RecordView, at, varint,
+};
+
+/// What decides about a record.
+pub(super) struct Rule<'a> {
+    pub keys: &'a Keys,
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// How long a tombstone stays once it has been compacted.
+    pub delete_retention_ms: i64,
+}
+
+/// What is left.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// The batch as it is.
+    Same,
+    /// Some records, or new bytes for all of them.
+    Some(Bytes),
+    Nothing,
+}
+
+impl Rule<'_> {
+    /// Judges a batch. Offsets, sequences and the batch's last offset never change.
+    pub fn apply(&self, batch: &Batch) -> Result<Left, BatchError> {
+        if batch.is_control() {
+            return Ok(Left::Same);
+        }
+        let plain = batch.decompressed(usize::MAX)?;
+        let horizon = batch.delete_horizon();
+        let mut kept = Vec::new();
+        let mut tombstones = false;
+        for record in plain.records() {
+            let record = record?;
+            if self.keeps(&record, horizon) {
+                tombstones |= record.value().is_none();
+                kept.push(record);
+            }
+        }
+        let stamp = (tombstones && horizon.is_none()).then(|| self.now.saturating_add(self.delete_retention_ms));
+        if kept.is_empty() {
+            return Ok(if batch.count() == 0 { Left::Same } else { Left::Nothing });
+        }
+        if kept.len() == batch.count() as usize && stamp.is_none() {
+            return Ok(Left::Same);
+        }
+        Ok(Left::Some(rebuild(batch, &kept, stamp.or(horizon))))
+    }
+
+    fn keeps(&self, record: &RecordView<'_>, horizon: Option<i64>) -> bool {
+        let Some(key) = record.key() else { return false };
+        let outlived = record.value().is_none() && horizon.is_some_and(|horizon| self.now >= horizon);
+        self.keys.is_last(key, record.offset) && !outlived
+    }
+}
+
+/// The batch with these of its records only. With a horizon, it takes the base timestamp's place, and the records' timestamps
+/// are told from it.
+fn rebuild(batch: &Batch, kept: &[RecordView<'_>], horizon: Option<i64>) -> Bytes {
+    let base_timestamp = horizon.unwrap_or_else(|| batch.base_timestamp());
+    let mut records = BytesMut::with_capacity(batch.size());
+    for record in kept {
+        put_record(&mut records, record, record.timestamp.wrapping_sub(base_timestamp), record.offset - batch.base_offset());
+    }
+    let mut out = Vec::with_capacity(HEADER_BYTES + records.len());
+    out.extend_from_slice(&batch.bytes()[..HEADER_BYTES]);
+    let compression = batch.codec().and_then(|codec| Compression::new(codec)).unwrap_or_default();
+    let mut attributes = batch.attributes();
+    if !compression.compress(&records, &mut out) {
+        out.truncate(HEADER_BYTES);
+        out.extend_from_slice(&records);
+        attributes &= !CODEC_BITS;
+    }
+    if horizon.is_some() {
+        attributes |= DELETE_HORIZON_BIT;
+    }
+    let newest = kept.iter().map(|record| record.timestamp).max().unwrap_or(-1);
+    finish(BytesMut::from(Bytes::from(out)), attributes, base_timestamp, newest, kept.len() as i32)
+}
+
+/// The batch's header alone: it says that its offsets and sequences were there.
+pub(super) fn emptied(batch: &Batch) -> Bytes {
+    let header = BytesMut::from(&batch.bytes()[..HEADER_BYTES]);
+    let attributes = batch.attributes() & !CODEC_BITS & !DELETE_HORIZON_BIT;
+    finish(header, attributes, -1, batch.max_timestamp(), 0)
+}
+
+fn finish(mut batch: BytesMut, attributes: i16, base_timestamp: i64, max_timestamp: i64, count: i32) -> Bytes {
+    let length = (batch.len() - LENGTH_END) as i32;
+    batch[at::LENGTH..at::LENGTH + 4].copy_from_slice(&length.to_be_bytes());
+    batch[at::ATTRIBUTES..at::ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
+    batch[at::BASE_TIMESTAMP..at::BASE_TIMESTAMP + 8].copy_from_slice(&base_timestamp.to_be_bytes());
+    batch[at::MAX_TIMESTAMP..at::MAX_TIMESTAMP + 8].copy_from_slice(&max_timestamp.to_be_bytes());
+    batch[at::COUNT..at::COUNT + 4].copy_from_slice(&count.to_be_bytes());
+    set_crc(&mut batch);
+    batch.freeze()
+}
+
+fn put_record(out: &mut BytesMut, record: &RecordView<'_>, timestamp_delta: i64, offset_delta: i64) {
+    let field = |value: Option<&[u8]>| value.map_or(1, |value| varint::size(value.len() as i64) + value.len());
+    let headers = record.header_bytes();
+    let body = 1
+        + varint::size(timestamp_delta)
+        + varint::size(offset_delta)
+        + field(record.key())
+        + field(record.value())
+        + headers.len();
+    varint::put(out, body as i64);
+    out.put_u8(0);
+    varint::put(out, timestamp_delta);
+    varint::put(out, offset_delta);
+    for value in [record.key(), record.value()] {
+        varint::put(out, value.map_or(-1, |value| value.len() as i64));
+        out.put_slice(value.unwrap_or_default());
+    }
+    out.put_slice(headers);
+}

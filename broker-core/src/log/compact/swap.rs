@@ -1,0 +1,68 @@
+//! New files for old ones, so that a crash at any moment leaves either: `.cleaned` is being written and worth nothing, `.swap` is
+//! whole and takes the place of what it covers.
+
+use std::io;
+
+use super::super::heads::Heads;
+use super::super::place::{Place, base_of, file_name, kind};
+
+/// The kinds of files that one compacted segment is written as.
+pub(in super::super) const CLEANED: [&str; 3] = ["log.cleaned", "index.cleaned", "timeindex.cleaned"];
+pub(in super::super) const SWAP: &str = "log.swap";
+
+/// Ends what a crash cut short; true if anything was done. Called before a log's files are looked at.
+pub(in super::super) fn finish(place: &Place) -> io::Result<bool> {
+    let names = place.disk.files(&place.folder)?;
+    let unfinished = |name: &&String| CLEANED.iter().any(|kind| base_of(name, kind).is_some());
+    let mut done = false;
+    for name in names.iter().filter(unfinished) {
+        place.disk.remove(&place.folder, name)?;
+        done = true;
+    }
+    let mut swaps: Vec<i64> = names.iter().filter_map(|name| base_of(name, SWAP)).collect();
+    swaps.sort_unstable();
+    for base in swaps {
+        finish_one(place, base, &names)?;
+        done = true;
+    }
+    Ok(done)
+}
+
+fn finish_one(place: &Place, base: i64, names: &[String]) -> io::Result<()> {
+    let file = place.open(base, SWAP)?;
+    let mut last_offset = base;
+    for head in Heads::new(file.as_ref(), 0, file.size()) {
+        // It was durable before it got its name.
+        last_offset = head?.map_err(io::Error::other)?.last_offset;
+    }
+    let covered = names.iter().filter_map(|name| base_of(name, kind::LOG)).filter(|at| (base..=last_offset).contains(at));
+    let covered: Vec<i64> = covered.collect();
+    tracing::info!(target: "broker_core::recovery", folder = %place.folder, file = file_name(base, SWAP), covered = covered.len(), "a compaction is finished");
+    put_in_place(place, base, &covered)
+}
+
+/// Gives the new segment's indexes their names. A crash before costs no more than making them anew.
+pub(in super::super) fn name_indexes(place: &Place, base: i64) -> io::Result<()> {
+    for (from, to) in [(CLEANED[1], kind::INDEX), (CLEANED[2], kind::TIME_INDEX)] {
+        if place.size(base, from)? > 0 {
+            place.rename(base, from, to)?;
+        } else {
+            place.remove(base, from)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the segments that a swap file covers, then gives it their first one's name. Each step may be done again.
+pub(in super::super) fn put_in_place(place: &Place, base: i64, covered: &[i64]) -> io::Result<()> {
+    for at in covered {
+        place.remove(*at, kind::INDEX)?;
+        place.remove(*at, kind::TIME_INDEX)?;
+        if *at != base {
+            place.remove(*at, kind::LOG)?;
+        }
+    }
+    // Both at once would be too much behind a crash.
+    place.disk.sync_folder(&place.folder)?;
+    place.rename(base, SWAP, kind::LOG)
+}
