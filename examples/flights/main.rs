@@ -7,7 +7,7 @@
 mod listeners;
 mod progress;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use examples::input;
 use examples::table::Table;
+use kafka_listener::container::{EventKind, EventStream};
 use kafka_listener::prelude::*;
 
 use listeners::{FLIGHTS, GROUPS, RESULTS, Results, Routes, RowsInLog, strict};
@@ -65,6 +66,7 @@ async fn main() -> Result<()> {
         .await?;
     let outcome = tokio::select! {
         outcome = job(&app, rows, args.keep.is_some()) => outcome,
+        error = unreadable(app.events()) => Err(error),
         _ = tokio::signal::ctrl_c() => {
             app.shutdown().await?;
             bail!("interrupted: nothing is lost; run it again with the same --keep to go on");
@@ -180,6 +182,21 @@ async fn drained(app: &RunningApp, progress: &Progress) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Completes when a listener has met the same damage again and again: nothing would ever come behind it.
+async fn unreadable(mut events: EventStream) -> anyhow::Error {
+    let mut met: BTreeMap<String, u32> = BTreeMap::new();
+    while let Some(event) = events.next().await {
+        if let EventKind::PollFailed { error } = &event.kind {
+            let times = met.entry(error.clone()).or_default();
+            *times += 1;
+            if *times == 3 {
+                return anyhow::anyhow!("listener '{}' cannot read on: {error}", event.listener_id);
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 async fn wait_for(what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
