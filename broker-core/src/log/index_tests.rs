@@ -206,6 +206,27 @@ fn after_a_clean_stop_nothing_is_looked_through_and_otherwise_what_was_not_synce
 }
 
 #[test]
+fn damage_in_what_was_durable_is_no_torn_tail() {
+    let disk = MemoryDisk::new();
+    let end = long_log(&disk).end();
+    let name = disk.files(FOLDER).expect("listed").into_iter().rfind(|name| name.ends_with(".log")).expect("a log");
+    let mut damaged = contents(&disk, &name);
+    damaged[300] ^= 1;
+    put(&disk, &name, &damaged);
+    let opening = Opening { clean: false, recovery_point: end, log_start: 0, compacted_to: None };
+    let config = LogConfig { segment_bytes: 20 * 80, index_interval_bytes: 100, ..LogConfig::default() };
+    let error = Log::open(Arc::new(disk.clone()), FOLDER, config, opening).expect_err("refused").to_string();
+    assert!(
+        error.contains(&format!("{FOLDER}/{name} is damaged at position ")) && error.contains("Nothing was changed"),
+        "{error}"
+    );
+    assert_eq!(contents(&disk, &name), damaged);
+    // Not durable: cut off as after any crash.
+    let log = open(&disk, 20 * 80, Opening::default());
+    assert!(log.end() < end);
+}
+
+#[test]
 fn a_log_that_is_not_as_it_was_closed_is_looked_through() {
     for extra in [0usize, 1, 30, 78] {
         let disk = MemoryDisk::new();

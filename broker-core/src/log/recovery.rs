@@ -7,8 +7,9 @@ use super::Log;
 use super::compact::swap;
 use super::config::LogConfig;
 use super::place::{Place, base_of, file_name, kind};
-use super::segment::Segment;
+use super::segment::{Scanned, Segment};
 use super::segmented::Opened;
+use crate::record::BatchError;
 use crate::storage::Disk;
 
 /// What is known of a log before it is opened.
@@ -133,8 +134,11 @@ fn look_through(place: &Place, config: &LogConfig, base: i64, gaps: bool, loaded
     let mut segment = Segment::there(place, base)?;
     let scanned = segment.scan(place, config, loaded.end, gaps)?;
     let cut = scanned.damage.is_some();
-    if let Some(damage) = scanned.damage {
+    if let Some(damage) = scanned.damage.clone() {
         let (size, position) = (segment.size(), scanned.size);
+        if scanned.end < loaded.recovery_point {
+            return Err(not_torn(place, base, &scanned, loaded.recovery_point, &damage));
+        }
         tracing::warn!(target: "broker_core::recovery", folder = %place.folder, file = file_name(base, kind::LOG), position, cut = size - position, %damage, "torn tail cut off");
         segment.file.truncate(scanned.size)?;
     }
@@ -142,4 +146,16 @@ fn look_through(place: &Place, config: &LogConfig, base: i64, gaps: bool, loaded
     loaded.end = scanned.end;
     loaded.segments.push(segment);
     Ok(cut)
+}
+
+/// What was made durable was whole then: a crash leaves no damage there, and cutting it off would throw away what is behind it.
+fn not_torn(place: &Place, base: i64, scanned: &Scanned, durable: i64, damage: &BatchError) -> io::Error {
+    let (file, position, offset) = (file_name(base, kind::LOG), scanned.size, scanned.end);
+    let text = format!(
+        "{}/{file} is damaged at position {position} (offset {offset}), although everything before offset {durable} was durable: \
+         {damage}. Nothing was changed; put the file back from a copy, or cut it to {position} bytes to go on without what is \
+         behind",
+        place.folder
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
