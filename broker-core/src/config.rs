@@ -28,6 +28,11 @@ pub struct BrokerConfig {
     pub offsets_topic_segment_bytes: u64,
     /// `offset.metadata.max.bytes`: the longest text beside an offset; 4096.
     pub offset_metadata_max_bytes: usize,
+    /// `log.cleaner.backoff.ms`: how often compacted topics are looked at; 15,000.
+    pub log_cleaner_backoff_ms: u64,
+    /// `log.cleaner.dedupe.buffer.size`: how much memory one compaction may take for keys; 128 MiB. What does not fit is left for
+    /// the next time.
+    pub log_cleaner_dedupe_buffer_size: usize,
     /// `offsets.retention.minutes`: how long offsets of a group without members, or of a topic that its members no longer read,
     /// are kept; 10080 (a week).
     pub offsets_retention_minutes: u32,
@@ -60,6 +65,8 @@ impl Default for BrokerConfig {
             offsets_topic_segment_bytes: 100 << 20,
             offset_metadata_max_bytes: 4096,
             offsets_retention_minutes: 10_080,
+            log_cleaner_backoff_ms: 15_000,
+            log_cleaner_dedupe_buffer_size: 128 << 20,
             offsets_retention_check_interval_ms: 600_000,
             group_min_session_timeout_ms: 6000,
             group_max_session_timeout_ms: 1_800_000,
@@ -85,6 +92,8 @@ impl BrokerConfig {
         );
         for (name, value, least) in [
             ("log.retention.check.interval.ms", self.log_retention_check_interval_ms as i64, 1),
+            ("log.cleaner.backoff.ms", self.log_cleaner_backoff_ms as i64, 1),
+            ("log.cleaner.dedupe.buffer.size", self.log_cleaner_dedupe_buffer_size as i64, 1),
             ("log.flush.offset.checkpoint.interval.ms", self.log_flush_offset_checkpoint_interval_ms as i64, 1),
         ] {
             check(value >= least, format!("{name} is {value}: at least {least}"));

@@ -125,16 +125,11 @@ impl DataFolder {
         self.disk.describe()
     }
 
-    /// Keeps up to where each log is durable, and where it starts.
-    pub fn checkpoint(&self, points: &Offsets, starts: &Offsets) -> io::Result<()> {
+    /// Keeps up to where each log is durable, where it starts, and up to where it is compacted.
+    pub fn checkpoint(&self, points: &Offsets, starts: &Offsets, compacted: &Offsets) -> io::Result<()> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         write_checkpoint(self.disk.as_ref(), RECOVERY_POINTS, points)?;
-        write_checkpoint(self.disk.as_ref(), LOG_STARTS, starts)
-    }
-
-    /// Keeps up to where each log is compacted.
-    pub fn checkpoint_compacted(&self, compacted: &Offsets) -> io::Result<()> {
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        write_checkpoint(self.disk.as_ref(), LOG_STARTS, starts)?;
         write_checkpoint(self.disk.as_ref(), COMPACTED, compacted)
     }
 

@@ -139,6 +139,8 @@ impl BrokerBuilder {
         let intervals = Intervals {
             retention_ms: self.config.log_retention_check_interval_ms,
             checkpoint_ms: self.config.log_flush_offset_checkpoint_interval_ms,
+            compaction_ms: self.config.log_cleaner_backoff_ms,
+            dedupe_bytes: self.config.log_cleaner_dedupe_buffer_size,
         };
         let upkeep = Upkeep::new(store.clone(), intervals, clock.clone(), disk.is_slow());
         let broker = Broker(Arc::new(Inner {

@@ -50,7 +50,8 @@ impl Kept for Store {
         let all = self.partitions();
         let offsets = |of: fn(&PartitionHandle) -> i64| all.iter().map(|one| (one.topic_partition().clone(), of(one))).collect();
         let (points, starts) = (offsets(PartitionHandle::recovery_point), offsets(PartitionHandle::log_start));
-        self.folder.checkpoint(&points, &starts).map_err(|error| self.failed(error))
+        let compacted = all.iter().filter_map(|one| Some((one.topic_partition().clone(), one.compacted_to()?))).collect();
+        self.folder.checkpoint(&points, &starts, &compacted).map_err(|error| self.failed(error))
     }
 }
 

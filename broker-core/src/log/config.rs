@@ -45,7 +45,11 @@ impl LogConfig {
     pub fn of(topic: &TopicConfig) -> Self {
         Self {
             segment_bytes: topic.segment_bytes as u64,
-            segment_ms: topic.segment_ms,
+            // What is appended to is never compacted: it ends in time for that.
+            segment_ms: match topic.cleanup_policy.compact {
+                true => topic.segment_ms.min(topic.max_compaction_lag_ms),
+                false => topic.segment_ms,
+            },
             segment_jitter_ms: topic.segment_jitter_ms,
             index_interval_bytes: topic.index_interval_bytes as u64,
             index_bytes: topic.segment_index_bytes as u64,

@@ -22,7 +22,7 @@ mod index_tests;
 mod tests;
 
 pub(crate) use checkpoint::{COMPACTED, LOG_STARTS, Offsets, RECOVERY_POINTS, read_checkpoint, write_checkpoint};
-pub(crate) use compact::{Compacted, Compaction, Dirt, compact, dirt};
+pub(crate) use compact::{Compacted, Compaction, compact, dirt};
 pub(crate) use config::LogConfig;
 pub(crate) use headers::headers;
 pub(crate) use read::read;

@@ -134,7 +134,7 @@ fn look_through(place: &Place, config: &LogConfig, base: i64, gaps: bool, loaded
     let mut segment = Segment::there(place, base)?;
     let scanned = segment.scan(place, config, loaded.end, gaps)?;
     let cut = scanned.damage.is_some();
-    if let Some(damage) = scanned.damage.clone() {
+    if let Some(damage) = scanned.damage {
         let (size, position) = (segment.size(), scanned.size);
         if scanned.end < loaded.recovery_point {
             return Err(not_torn(place, base, &scanned, loaded.recovery_point, &damage));

@@ -146,6 +146,11 @@ impl ProducerStates {
         }
     }
 
+    /// Where a producer's last batch ends.
+    pub fn last_offset(&self, id: i64) -> Option<i64> {
+        self.by_id.get(&id)?.appended().last().map(|last| last.last_offset)
+    }
+
     /// Remembers a batch of the log by its header.
     pub fn read(&mut self, batch: &[u8], now_ms: i64) {
         if let Some(producer) = ProducerBatch::of(batch) {

@@ -27,6 +27,9 @@ pub(crate) trait Kept: Send + Sync {
 pub(crate) struct Intervals {
     pub retention_ms: u64,
     pub checkpoint_ms: u64,
+    /// Between two looks at what may be compacted, and how much memory a compaction may take for keys.
+    pub compaction_ms: u64,
+    pub dedupe_bytes: usize,
 }
 
 /// What is due when, by the clock that measures time-outs.
@@ -35,18 +38,20 @@ struct Plan {
     intervals: Intervals,
     retention_at: u64,
     checkpoint_at: u64,
+    compaction_at: u64,
 }
 
 impl Plan {
     fn new(intervals: Intervals, now: u64) -> Self {
         let first = FIRST_RETENTION_MS.min(intervals.retention_ms);
-        Self { intervals, retention_at: now + first, checkpoint_at: now + intervals.checkpoint_ms }
+        let (checkpoint_at, compaction_at) = (now + intervals.checkpoint_ms, now + intervals.compaction_ms);
+        Self { intervals, retention_at: now + first, checkpoint_at, compaction_at }
     }
 
     /// Does what is due; when to come again. What fails is said and tried again the next time: the partition's own writes tell
     /// whoever makes them.
     fn step(&mut self, kept: &dyn Kept, now: u64) -> u64 {
-        let say = |error: Error| tracing::error!(target: "broker_core::upkeep", %error, "upkeep failed");
+        let say: fn(Error) = |error| tracing::error!(target: "broker_core::upkeep", %error, "upkeep failed");
         let retain = now >= self.retention_at;
         let mut next = u64::MAX;
         for partition in kept.partitions() {
@@ -61,12 +66,46 @@ impl Plan {
         if retain {
             self.retention_at = now + self.intervals.retention_ms;
         }
+        if now >= self.compaction_at {
+            compact(kept, self.intervals.dedupe_bytes, say);
+            self.compaction_at = now + self.intervals.compaction_ms;
+        }
         if now >= self.checkpoint_at {
             self.checkpoint_at = now + self.intervals.checkpoint_ms;
             kept.checkpoint().unwrap_or_else(say);
         }
-        next.min(self.retention_at).min(self.checkpoint_at)
+        next.min(self.retention_at).min(self.checkpoint_at).min(self.compaction_at)
     }
+}
+
+/// Compacts what needs it, the neediest first. One partition's failure does not keep the others waiting.
+fn compact(kept: &dyn Kept, dedupe_bytes: usize, say: fn(Error)) {
+    let mut needy = Vec::new();
+    for partition in kept.partitions() {
+        match partition.compaction_need() {
+            Ok(Some(need)) => needy.push((need, partition)),
+            Ok(None) => {}
+            Err(error) => say(error),
+        }
+    }
+    needy.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    for (_, partition) in needy {
+        compact_one(kept, &partition, dedupe_bytes).unwrap_or_else(say);
+    }
+}
+
+fn compact_one(kept: &dyn Kept, partition: &PartitionHandle, dedupe_bytes: usize) -> Result<(), Error> {
+    if partition.compacted_to().is_none() {
+        // To be known before there is the first gap: whoever looks the log through after a crash takes gaps for damage.
+        partition.may_have_gaps();
+        kept.checkpoint()?;
+    }
+    if let Some(done) = partition.compact(dedupe_bytes)? {
+        let (id, before, after) = (partition.topic_partition(), done.bytes_before, done.bytes_after);
+        tracing::info!(target: "broker_core::compaction", partition = %id, to = done.to, before, after, "compacted");
+        kept.checkpoint()?;
+    }
+    Ok(())
 }
 
 /// Tells the one who works that it is over.

@@ -29,17 +29,16 @@ pub(super) struct Definition {
 
 const INT_MAX: i64 = i32::MAX as i64;
 
-const COMPACTION: Option<&str> = Some("compaction is not built");
 const FLUSH: Option<&str> = Some("logs are synced when the broker closes");
 
 /// All settings of a topic in Kafka 4, by name.
 const DEFINITIONS: &[Definition] = &[
-    setting("cleanup.policy", "log.cleanup.policy", ConfigKind::List, Field::CleanupPolicy, COMPACTION),
+    setting("cleanup.policy", "log.cleanup.policy", ConfigKind::List, Field::CleanupPolicy, None),
     number("compression.gzip.level", "compression.gzip.level", |c| &mut c.compression_gzip_level, -1, 9, None),
     number("compression.lz4.level", "compression.lz4.level", |c| &mut c.compression_lz4_level, 1, 17, None),
     setting("compression.type", "compression.type", ConfigKind::String, Field::Compression, None),
     number("compression.zstd.level", "compression.zstd.level", |c| &mut c.compression_zstd_level, -131_072, 22, None),
-    long("delete.retention.ms", "log.cleaner.delete.retention.ms", |c| &mut c.delete_retention_ms, 0, COMPACTION),
+    long("delete.retention.ms", "log.cleaner.delete.retention.ms", |c| &mut c.delete_retention_ms, 0, None),
     long("file.delete.delay.ms", "log.segment.delete.delay.ms", |c| &mut c.file_delete_delay_ms, 0, None),
     long("flush.messages", "log.flush.interval.messages", |c| &mut c.flush_messages, 1, FLUSH),
     long("flush.ms", "log.flush.interval.ms", |c| &mut c.flush_ms, 0, FLUSH),
@@ -48,7 +47,7 @@ const DEFINITIONS: &[Definition] = &[
     only("leader.replication.throttled.replicas", ConfigKind::List, &[""], "there are no followers"),
     only("local.retention.bytes", ConfigKind::Long, &["-2"], "there is no remote storage"),
     only("local.retention.ms", ConfigKind::Long, &["-2"], "there is no remote storage"),
-    long("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", |c| &mut c.max_compaction_lag_ms, 1, COMPACTION),
+    long("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", |c| &mut c.max_compaction_lag_ms, 1, None),
     number("max.message.bytes", "message.max.bytes", |c| &mut c.max_message_bytes, 61, INT_MAX, None),
     long(
         "message.timestamp.after.max.ms",
@@ -70,9 +69,9 @@ const DEFINITIONS: &[Definition] = &[
         "log.cleaner.min.cleanable.ratio",
         ConfigKind::Double,
         Field::Ratio(|c| &mut c.min_cleanable_dirty_ratio),
-        COMPACTION,
+        None,
     ),
-    long("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms", |c| &mut c.min_compaction_lag_ms, 0, COMPACTION),
+    long("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms", |c| &mut c.min_compaction_lag_ms, 0, None),
     number("min.insync.replicas", "min.insync.replicas", |c| &mut c.min_insync_replicas, 1, INT_MAX, None),
     only("preallocate", ConfigKind::Boolean, &["false"], "files grow as they are written"),
     only("remote.log.copy.disable", ConfigKind::Boolean, &["false"], "there is no remote storage"),

@@ -65,6 +65,8 @@ impl Settings {
             }
             "num.partitions" => into(&mut broker.num_partitions, name, value),
             "auto.create.topics.enable" => into(&mut broker.auto_create_topics_enable, name, value),
+            "log.cleaner.backoff.ms" => into(&mut broker.log_cleaner_backoff_ms, name, value),
+            "log.cleaner.dedupe.buffer.size" => into(&mut broker.log_cleaner_dedupe_buffer_size, name, value),
             "offsets.topic.num.partitions" => into(&mut broker.offsets_topic_num_partitions, name, value),
             "offsets.topic.segment.bytes" => into(&mut broker.offsets_topic_segment_bytes, name, value),
             "offset.metadata.max.bytes" => into(&mut broker.offset_metadata_max_bytes, name, value),

@@ -71,7 +71,7 @@ fn rebuild(batch: &Batch, kept: &[RecordView<'_>], horizon: Option<i64>) -> Byte
     }
     let mut out = Vec::with_capacity(HEADER_BYTES + records.len());
     out.extend_from_slice(&batch.bytes()[..HEADER_BYTES]);
-    let compression = batch.codec().and_then(|codec| Compression::new(codec)).unwrap_or_default();
+    let compression = batch.codec().and_then(Compression::new).unwrap_or_default();
     let mut attributes = batch.attributes();
     if !compression.compress(&records, &mut out) {
         out.truncate(HEADER_BYTES);

@@ -40,7 +40,7 @@ fn append(log: &mut Log, records: &[Record<'_>], codec: Codec, producer: Option<
     let mut built: BytesMut = builder.build();
     built[..8].copy_from_slice(&base.to_be_bytes());
     let last = base + records.len() as i64 - 1;
-    log.append(built.freeze(), last, last).expect("appended");
+    log.append(built.freeze(), last, last, last).expect("appended");
 }
 
 fn run(log: &mut Log, now: i64, dedupe_bytes: usize) -> Option<Compacted> {
