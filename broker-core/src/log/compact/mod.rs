@@ -131,7 +131,7 @@ pub(crate) fn compact(
     if to <= plan.compacted_to {
         return Ok(None);
     }
-    let rule = Rule { keys: &keys, now: wanted.now, delete_retention_ms: wanted.delete_retention_ms };
+    let rule = Rule { keys: &keys, to, now: wanted.now, delete_retention_ms: wanted.delete_retention_ms };
     let mut done = Compacted { to, ..Compacted::default() };
     let looked_at: Vec<Source> = plan.sources.iter().filter(|source| source.base < to).cloned().collect();
     for group in groups(&looked_at, &plan.config) {

@@ -11,6 +11,8 @@ use crate::record::{
 /// What decides about a record.
 pub(super) struct Rule<'a> {
     pub keys: &'a Keys,
+    /// Where the keys end: what is behind is left as it is, since an older record of its key may be too.
+    pub to: i64,
     /// Milliseconds since 1970.
     pub now: i64,
     /// How long a tombstone stays once it has been compacted.
@@ -40,7 +42,7 @@ impl Rule<'_> {
         for record in plain.records() {
             let record = record?;
             if self.keeps(&record, horizon) {
-                tombstones |= record.value().is_none();
+                tombstones |= record.value().is_none() && record.offset < self.to;
                 kept.push(record);
             }
         }
@@ -55,6 +57,9 @@ impl Rule<'_> {
     }
 
     fn keeps(&self, record: &RecordView<'_>, horizon: Option<i64>) -> bool {
+        if record.offset >= self.to {
+            return true;
+        }
         let Some(key) = record.key() else { return false };
         let outlived = record.value().is_none() && horizon.is_some_and(|horizon| self.now >= horizon);
         self.keys.is_last(key, record.offset) && !outlived
