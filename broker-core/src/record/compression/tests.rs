@@ -101,6 +101,18 @@ fn snappy_reads_a_bare_block_too() {
 }
 
 #[test]
+fn lz4_blocks_that_need_one_another_are_refused() {
+    if !Codec::Lz4.is_built() {
+        return;
+    }
+    // A frame of one stored block: its blocks stand for themselves, or need one another.
+    for (flags, check, expected) in [(0x60, 0x82, Ok(b"x".to_vec())), (0x40, 0xc0, Err(CodecError::Damaged(Codec::Lz4)))] {
+        let frame = [0x04, 0x22, 0x4d, 0x18, flags, 0x40, check, 1, 0, 0, 0x80, b'x', 0, 0, 0, 0];
+        assert_eq!(unpack(Codec::Lz4, &frame, 10), expected);
+    }
+}
+
+#[test]
 fn gzip_reads_members_one_behind_the_other() {
     if !Codec::Gzip.is_built() {
         return;
