@@ -88,6 +88,8 @@ codes! {
     OutOfOrderSequenceNumber = 45 "OUT_OF_ORDER_SEQUENCE_NUMBER" false;
     /// A newer instance of the producer has written.
     InvalidProducerEpoch = 47 "INVALID_PRODUCER_EPOCH" false;
+    /// The batch's format is older than v2.
+    UnsupportedForMessageFormat = 43 "UNSUPPORTED_FOR_MESSAGE_FORMAT" false;
     /// The storage failed; the partition takes no more writes.
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR" true;
     /// The group has members.
@@ -122,17 +124,38 @@ pub struct Error {
     code: ErrorCode,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    records: Vec<RecordError>,
+}
+
+/// What is wrong with one record of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordError {
+    /// Its place in the batch, from 0.
+    pub batch_index: i32,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 impl Error {
     /// An error of a code.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), source: None }
+        Self { code, message: message.into(), source: None, records: Vec::new() }
     }
 
     /// The same, caused by another error.
     pub fn with_source(code: ErrorCode, message: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { code, message: message.into(), source: Some(source.into()) }
+        Self { code, message: message.into(), source: Some(source.into()), records: Vec::new() }
+    }
+
+    /// The same, because of these records.
+    pub fn with_records(mut self, records: Vec<RecordError>) -> Self {
+        self.records = records;
+        self
+    }
+
+    /// The records that a batch was refused for: the first hundred.
+    pub fn record_errors(&self) -> &[RecordError] {
+        &self.records
     }
 
     /// Kafka's code.

@@ -27,7 +27,7 @@ pub use coordinator::group::{
     CommittedOffset, GroupDescription, GroupListing, GroupState, JoinGroup, JoinGroupReply, JoinedMember, MemberDescription,
     MemberIdentity, OffsetCommit, SyncGroup, SyncGroupReply,
 };
-pub use error::{Error, ErrorCode};
+pub use error::{Error, ErrorCode, RecordError};
 pub use id::{TopicId, TopicPartition};
 pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, WatchGuard};
 pub use runtime::GroupChanges;

@@ -3,72 +3,88 @@
 use bytes::BytesMut;
 
 use super::PartitionConfig;
-use crate::error::{Error, ErrorCode};
+use super::append_records::{Checked, check_records};
+use crate::error::{Error, ErrorCode, RecordError};
 use crate::id::TopicPartition;
 use crate::record::batch::{decompress, peek_size};
 use crate::record::builder::{recompress, set_crc};
-use crate::record::{CODEC_BITS, CONTROL_BIT, Codec, CodecError, LOG_APPEND_TIME_BIT, Records, TRANSACTIONAL_BIT, at, header};
+use crate::record::{
+    BatchError, CODEC_BITS, CONTROL_BIT, Codec, CodecError, Compression, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT, at, header,
+    renumbered,
+};
 use crate::topic_config::TopicConfig;
-
-/// What the check found out.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Checked {
-    pub count: i32,
-    /// Of its records, whatever the header says.
-    pub max_timestamp: i64,
-    /// The same; a record without one (-1) does not count.
-    min_timestamp: i64,
-}
 
 /// Why a batch is refused.
 #[derive(Debug)]
-pub(super) struct Refusal(ErrorCode, String);
+pub(super) struct Refusal {
+    code: ErrorCode,
+    text: String,
+    records: Vec<RecordError>,
+}
 
 impl Refusal {
-    pub fn new(code: ErrorCode, text: String) -> Self {
-        Self(code, text)
+    pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), records: Vec::new() }
+    }
+
+    pub fn of_records(code: ErrorCode, text: impl Into<String>, records: Vec<RecordError>) -> Self {
+        Self { code, text: text.into(), records }
     }
 
     pub fn on(self, partition: &TopicPartition) -> Error {
-        Error::new(self.0, format!("{partition}: {}", self.1))
+        Error::new(self.code, format!("{partition}: {}", self.text)).with_records(self.records)
     }
 }
 
-fn refuse<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal(code, text.into()))
+pub(super) fn refuse<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(code, text))
 }
 
-/// Exactly one sound v2 batch within the topic's limits. Any bad record refuses the whole batch.
+/// Exactly one sound v2 batch within the topic's limits, made to what the topic wants. Any bad record refuses the whole batch.
 pub(super) fn check(batch: &mut BytesMut, config: &PartitionConfig, now: i64) -> Result<Checked, Refusal> {
+    check_frame(batch)?;
+    check_size(batch.len(), &config.topic)?;
+    let (found, computed) = (header::i32(batch, at::CRC) as u32, crc32c::crc32c(&batch[at::ATTRIBUTES..]));
+    if found != computed {
+        return refuse(ErrorCode::CorruptMessage, format!("the batch's checksum is {found:08x}, its bytes give {computed:08x}"));
+    }
+    check_header(batch)?;
+    let codec = Codec::of(header::i16(batch, at::ATTRIBUTES) & CODEC_BITS).map_err(refuse_codec)?;
+    let mut plain = match codec {
+        Codec::None => None,
+        _ => Some(decompress(batch, config.decompressed_bytes_max).map_err(refuse_codec)?),
+    };
+    let checked = check_records(plain.as_deref().unwrap_or(batch), &config.topic, now)?;
+    let wanted = config.compression.filter(|compression| compression.codec() != codec);
+    if !checked.consecutive {
+        plain = Some(renumbered(plain.as_deref().unwrap_or(batch)));
+    }
+    if !checked.consecutive || wanted.is_some() {
+        let compression = wanted.map_or_else(|| Compression::new(codec), Ok).map_err(refuse_codec)?;
+        *batch = recompress(plain.as_deref().unwrap_or(batch), compression);
+        check_size(batch.len(), &config.topic)?;
+    }
+    Ok(checked)
+}
+
+/// One whole batch; a part of another one behind it is cut off.
+fn check_frame(batch: &mut BytesMut) -> Result<(), Refusal> {
     let size = match peek_size(batch) {
         Ok(size) => size,
+        Err(BatchError::Magic(old @ 0..=1)) => {
+            let text = format!("the batch's format is v{old}: only v2 is taken");
+            return refuse(ErrorCode::UnsupportedForMessageFormat, text);
+        }
         Err(error) => return refuse(ErrorCode::CorruptMessage, format!("not a record batch: {error}")),
     };
     if batch.len() < size {
         return refuse(ErrorCode::CorruptMessage, format!("the batch has {} of its {size} bytes", batch.len()));
     }
-    if batch.len() > size {
+    if peek_size(&batch[size..]).is_ok_and(|second| batch.len() - size >= second) {
         return refuse(ErrorCode::InvalidRecord, "more than one batch in one produce");
     }
-    check_size(size, &config.topic)?;
-    let (found, computed) = (header::i32(batch, at::CRC) as u32, crc32c::crc32c(&batch[at::ATTRIBUTES..]));
-    if found != computed {
-        return refuse(ErrorCode::CorruptMessage, format!("the batch's checksum is {found:08x}, its bytes give {computed:08x}"));
-    }
-    check_attributes(batch)?;
-    let codec = Codec::of(header::i16(batch, at::ATTRIBUTES) & CODEC_BITS).map_err(refuse_codec)?;
-    let plain = match codec {
-        Codec::None => None,
-        _ => Some(decompress(batch, config.decompressed_bytes_max).map_err(refuse_codec)?),
-    };
-    let records = plain.as_deref().unwrap_or(batch);
-    let checked = check_records(records)?;
-    check_time(checked, &config.topic, now)?;
-    if let Some(compression) = config.compression.filter(|compression| compression.codec() != codec) {
-        *batch = recompress(records, compression);
-        check_size(batch.len(), &config.topic)?;
-    }
-    Ok(checked)
+    batch.truncate(size);
+    Ok(())
 }
 
 fn check_size(size: usize, topic: &TopicConfig) -> Result<(), Refusal> {
@@ -83,23 +99,6 @@ fn check_size(size: usize, topic: &TopicConfig) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_time(checked: Checked, topic: &TopicConfig, now: i64) -> Result<(), Refusal> {
-    if topic.log_append_time {
-        return Ok(());
-    }
-    let (first, last) = (checked.min_timestamp, checked.max_timestamp);
-    let (before, after) = (topic.message_timestamp_before_max_ms, topic.message_timestamp_after_max_ms);
-    if last.saturating_sub(now) > after {
-        let text = format!("timestamp {last} is more than message.timestamp.after.max.ms ({after}) after now ({now})");
-        return refuse(ErrorCode::InvalidTimestamp, text);
-    }
-    if now.saturating_sub(first) > before {
-        let text = format!("timestamp {first} is more than message.timestamp.before.max.ms ({before}) before now ({now})");
-        return refuse(ErrorCode::InvalidTimestamp, text);
-    }
-    Ok(())
-}
-
 /// A client whose batch is too large sends it again in parts.
 fn refuse_codec(error: CodecError) -> Refusal {
     let code = match error {
@@ -107,7 +106,7 @@ fn refuse_codec(error: CodecError) -> Refusal {
         CodecError::Damaged(_) => ErrorCode::InvalidRecord,
         _ => ErrorCode::UnsupportedCompressionType,
     };
-    Refusal(code, error.to_string())
+    Refusal::new(code, error.to_string())
 }
 
 /// What a batch's header says, where it is known to be right: how many records, and the largest timestamp.
@@ -115,7 +114,16 @@ pub(super) fn told(batch: &[u8]) -> (i32, i64) {
     (header::i32(batch, at::COUNT), header::i64(batch, at::MAX_TIMESTAMP))
 }
 
-fn check_attributes(batch: &[u8]) -> Result<(), Refusal> {
+fn check_header(batch: &[u8]) -> Result<(), Refusal> {
+    let base_offset = header::i64(batch, at::BASE_OFFSET);
+    if base_offset != 0 {
+        return refuse(ErrorCode::InvalidRecord, format!("the batch's base offset is {base_offset}: a producer sends 0"));
+    }
+    let (count, last_delta) = (header::i32(batch, at::COUNT), header::i32(batch, at::LAST_OFFSET_DELTA));
+    if count <= 0 || i64::from(last_delta) + 1 != i64::from(count) {
+        let text = format!("the batch holds {count} records, but its last offset delta is {last_delta}");
+        return refuse(ErrorCode::InvalidRecord, text);
+    }
     let attributes = header::i16(batch, at::ATTRIBUTES);
     if attributes & CONTROL_BIT != 0 {
         return refuse(ErrorCode::InvalidRecord, "clients may not write control batches");
@@ -135,41 +143,6 @@ fn check_attributes(batch: &[u8]) -> Result<(), Refusal> {
         );
     }
     Ok(())
-}
-
-fn check_records(batch: &[u8]) -> Result<Checked, Refusal> {
-    let (count, last_delta) = (header::i32(batch, at::COUNT), header::i32(batch, at::LAST_OFFSET_DELTA));
-    if count <= 0 || i64::from(last_delta) + 1 != i64::from(count) {
-        let text = format!("the batch holds {count} records, but its last offset delta is {last_delta}");
-        return refuse(ErrorCode::InvalidRecord, text);
-    }
-    let base = header::i64(batch, at::BASE_OFFSET);
-    let mut records = Records::over(batch);
-    let mut index = 0;
-    let (mut min_timestamp, mut max_timestamp) = (i64::MAX, i64::MIN);
-    for record in &mut records {
-        match record {
-            Ok(record) if !record.headers_are_sound() => {
-                return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch has damaged headers"));
-            }
-            Ok(record) if record.offset == base.wrapping_add(index) => {
-                max_timestamp = max_timestamp.max(record.timestamp);
-                if record.timestamp != -1 {
-                    min_timestamp = min_timestamp.min(record.timestamp);
-                }
-                index += 1;
-            }
-            Ok(record) => {
-                let delta = record.offset.wrapping_sub(base);
-                return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch has offset delta {delta}"));
-            }
-            Err(error) => return refuse(ErrorCode::InvalidRecord, error.to_string()),
-        }
-    }
-    if !records.is_exhausted() {
-        return refuse(ErrorCode::InvalidRecord, format!("bytes are left over behind the batch's {count} records"));
-    }
-    Ok(Checked { count, max_timestamp, min_timestamp })
 }
 
 /// Writes the broker's time where the topic wants it, and the largest timestamp if the producer's is wrong: both inside the

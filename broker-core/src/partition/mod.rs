@@ -1,6 +1,7 @@
 //! One partition: its log behind one short lock, validation in front of it, readers woken behind it.
 
 mod append;
+mod append_records;
 mod compaction;
 mod producer_state;
 mod signal;

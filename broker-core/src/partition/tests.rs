@@ -9,11 +9,11 @@ use crate::config::BrokerConfig;
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::log::Opening;
-use crate::record::builder::set_crc;
-use crate::record::{Batch, BatchBuilder, at, batches};
+use crate::record::builder::{recompress, set_crc};
+use crate::record::{Batch, BatchBuilder, Codec, Compression, at, batches};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::Clock;
-use crate::topic_config::TopicConfig;
+use crate::topic_config::{CleanupPolicy, TopicConfig};
 
 /// A clock that a test sets.
 #[derive(Debug)]
@@ -101,7 +101,9 @@ const REFUSALS: &[Refusal] = &[
     ("cut short", |b| b.truncate(b.len() - 1), ErrorCode::CorruptMessage, "of its"),
     ("length 0", |b| b[8..12].fill(0), ErrorCode::CorruptMessage, "length"),
     ("negative length", |b| b[8..12].fill(0xff), ErrorCode::CorruptMessage, "length"),
-    ("old format", |b| b[16] = 1, ErrorCode::CorruptMessage, "magic"),
+    ("old format", |b| b[16] = 1, ErrorCode::UnsupportedForMessageFormat, "v1"),
+    ("unknown format", |b| b[16] = 3, ErrorCode::CorruptMessage, "magic"),
+    ("base offset", |b| b[7] = 1, ErrorCode::InvalidRecord, "base offset is 1"),
     ("flipped checksum", |b| b[17] ^= 1, ErrorCode::CorruptMessage, "checksum"),
     ("flipped body", |b| *b.last_mut().expect("bytes") ^= 1, ErrorCode::CorruptMessage, "checksum"),
     ("two batches", |b| b.extend_from_slice(&b.clone()), ErrorCode::InvalidRecord, "more than one"),
@@ -155,7 +157,6 @@ const REFUSALS: &[Refusal] = &[
         ErrorCode::InvalidRecord,
         "record 3",
     ),
-    ("offset delta", |b| put(b, 64, &[6]), ErrorCode::InvalidRecord, "offset delta 3"),
     (
         "header",
         |b| {
@@ -187,13 +188,76 @@ fn a_batch_of_n_records_moves_the_end_by_n() {
     let partition = open(&memory(), config());
     for (count, base) in [(1, 0), (3, 1), (2, 4)] {
         let mut bytes = batch(&vec![NOW; count]);
-        // Whatever base offset and epoch a producer sends, the broker's are written over them.
-        bytes[..8].copy_from_slice(&99i64.to_be_bytes());
+        // Whatever epoch a producer sends, the broker's is written over it.
+        bytes[at::LEADER_EPOCH..at::LEADER_EPOCH + 4].copy_from_slice(&99i32.to_be_bytes());
         assert_eq!(partition.produce(bytes).expect("produced").base_offset, base);
     }
     assert_eq!((partition.log_start(), partition.end_offset()), (0, 6));
     let stored: Vec<_> = all(&partition).iter().map(|batch| (batch.base_offset(), batch.leader_epoch(), batch.count())).collect();
     assert_eq!(stored, [(0, 0, 1), (1, 0, 3), (4, 0, 2)]);
+}
+
+#[test]
+fn a_part_of_a_second_batch_is_cut_off() {
+    let partition = open(&memory(), config());
+    let whole = batch(&[NOW]);
+    for part in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes.extend_from_slice(&whole[..part]);
+        assert_eq!(partition.produce(bytes).expect("produced").base_offset, part as i64);
+    }
+    assert!(all(&partition).iter().all(|batch| batch.size() == whole.len()));
+}
+
+#[test]
+fn offsets_that_do_not_follow_one_another_are_given_anew() {
+    for compression in [Compression::NONE, Compression::new(Codec::Lz4).unwrap_or_default()] {
+        let partition = open(&memory(), config());
+        let plain = {
+            let mut bytes = batch(&[NOW, NOW - 7, NOW + 9]);
+            // The deltas of three records of the same size: 2, 0, 70.
+            let size = (bytes.len() - 61) / 3;
+            (bytes[64], bytes[64 + size], bytes[64 + 2 * size]) = (4, 0, 70);
+            bytes
+        };
+        partition.produce(recompress(&plain, compression)).expect("produced");
+        let stored = all(&partition).remove(0);
+        stored.verify_crc().expect("computed anew");
+        assert_eq!(stored.codec(), Ok(compression.codec()));
+        let plain = stored.decompressed(1000).expect("fits");
+        let read: Vec<_> = plain.records().map(|record| record.expect("sound")).collect();
+        let told: Vec<_> = read.iter().map(|record| (record.offset, record.timestamp, record.key(), record.value())).collect();
+        let (key, value) = (Some(&b"k"[..]), Some(&b"value"[..]));
+        assert_eq!(told, [(0, NOW, key, value), (1, NOW - 7, key, value), (2, NOW + 9, key, value)]);
+        assert!(read.iter().all(|record| record.headers().count() == 1));
+    }
+}
+
+#[test]
+fn the_records_that_are_wrong_are_named() {
+    let compacted = |topic: &mut TopicConfig| topic.cleanup_policy = CleanupPolicy { delete: false, compact: true };
+    let partition = open(&memory(), but(compacted));
+    let mut builder = BatchBuilder::new();
+    for n in 0..5 {
+        builder.append(NOW, (n % 2 == 0).then_some(b"k"), Some(b"v"), &[]);
+    }
+    let keyless = builder.build();
+    let error = partition.produce(keyless.clone()).expect_err("records 1 and 3 have no key");
+    assert_eq!(error.code(), ErrorCode::InvalidRecord);
+    assert!(error.to_string().contains("2 of the batch's 5 records may not be appended; record 1: "), "{error}");
+    assert_eq!(error.record_errors().iter().map(|record| record.batch_index).collect::<Vec<_>>(), [1, 3]);
+    assert!(error.record_errors()[0].message.contains("needs a key"));
+    // A timestamp is the reason that a client is told, and both are named.
+    let mut builder = BatchBuilder::new();
+    builder.append(NOW, None, None, &[]);
+    builder.append(NOW + HOUR + 1, Some(b"k"), None, &[]);
+    let error = partition.produce(builder.build()).expect_err("both are wrong");
+    assert_eq!((error.code(), error.record_errors().len()), (ErrorCode::InvalidTimestamp, 2));
+    let many = batch(&[NOW + 2 * HOUR; 150]);
+    let error = open(&memory(), but(|topic| topic.max_message_bytes = 1 << 20)).produce(many).expect_err("all are wrong");
+    assert_eq!(error.record_errors().len(), 100);
+    assert_eq!(partition.end_offset(), 0);
+    assert_eq!(open(&memory(), config()).produce(keyless).expect("no key is needed").base_offset, 0);
 }
 
 #[test]

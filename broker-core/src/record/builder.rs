@@ -199,11 +199,11 @@ pub(crate) fn set_crc(batch: &mut BytesMut) {
     batch[at::CRC..at::CRC + 4].copy_from_slice(&crc.to_be_bytes());
 }
 
-fn field_size(field: Option<&[u8]>) -> usize {
+pub(super) fn field_size(field: Option<&[u8]>) -> usize {
     field.map_or(1, |field| varint::size(field.len() as i64) + field.len())
 }
 
-fn put_field(out: &mut BytesMut, field: Option<&[u8]>) {
+pub(super) fn put_field(out: &mut impl BufMut, field: Option<&[u8]>) {
     match field {
         Some(field) => {
             varint::put(out, field.len() as i64);

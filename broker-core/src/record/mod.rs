@@ -4,12 +4,14 @@ pub(crate) mod batch;
 pub(crate) mod builder;
 mod compression;
 mod iter;
+mod renumber;
 pub(crate) mod varint;
 
 pub use batch::{Batch, BatchError, Batches, batches};
 pub use builder::BatchBuilder;
 pub use compression::{Codec, CodecError, Compression};
 pub use iter::{HeaderView, RecordView, Records};
+pub(crate) use renumber::{put_record, renumbered};
 
 /// Where each field of a batch's header starts.
 pub(crate) mod at {

@@ -1,11 +1,11 @@
 //! What is left of one batch.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::keys::Keys;
 use crate::record::builder::set_crc;
 use crate::record::{
-    Batch, BatchError, CODEC_BITS, Compression, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_END, RecordView, at, varint,
+    Batch, BatchError, CODEC_BITS, Compression, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_END, RecordView, at, put_record,
 };
 
 /// What decides about a record.
@@ -106,24 +106,4 @@ fn finish(mut batch: BytesMut, attributes: i16, base_timestamp: i64, max_timesta
     batch[at::COUNT..at::COUNT + 4].copy_from_slice(&count.to_be_bytes());
     set_crc(&mut batch);
     batch.freeze()
-}
-
-fn put_record(out: &mut BytesMut, record: &RecordView<'_>, timestamp_delta: i64, offset_delta: i64) {
-    let field = |value: Option<&[u8]>| value.map_or(1, |value| varint::size(value.len() as i64) + value.len());
-    let headers = record.header_bytes();
-    let body = 1
-        + varint::size(timestamp_delta)
-        + varint::size(offset_delta)
-        + field(record.key())
-        + field(record.value())
-        + headers.len();
-    varint::put(out, body as i64);
-    out.put_u8(0);
-    varint::put(out, timestamp_delta);
-    varint::put(out, offset_delta);
-    for value in [record.key(), record.value()] {
-        varint::put(out, value.map_or(-1, |value| value.len() as i64));
-        out.put_slice(value.unwrap_or_default());
-    }
-    out.put_slice(headers);
 }

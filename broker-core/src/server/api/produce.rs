@@ -1,7 +1,9 @@
 //! Produce (0), versions 3 to 11; 0 to 2 are in the table since older clients switch compression off otherwise, and none sends
 //! them.
 //!
-//! - One v2 batch a partition; each partition is answered for itself, with a text (8) where it is refused.
+//! - One v2 batch a partition; each partition is answered for itself, with a text (8) where it is refused, and the records that
+//!   were the reason (8).
+//! - zstd needs version 7.
 //! - With acks 0 there is no answer; an error closes the connection, the only way to tell.
 //! - With acks 1 and -1 the answer comes when the batch is in the log: there is one broker, so both mean the same.
 //!
@@ -9,13 +11,15 @@
 
 use bytes::BytesMut;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::text;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
+use crate::record::{Batch, Codec};
 use crate::server::connection::Client;
 use crate::server::dispatch::Maybe;
 use crate::server::header::Request;
@@ -30,7 +34,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         let one = |data: PartitionProduceData| {
             let index = data.index;
             let produced = match &acceptable {
-                Ok(()) => produce(&client.shared.broker, &topic.name, data),
+                Ok(()) => produce(&client.shared.broker, &topic.name, data, request.version),
                 Err((code, text)) => Err(Error::new(*code, text.clone())),
             };
             produced.unwrap_or_else(|error| {
@@ -59,9 +63,13 @@ fn check(body: &ProduceRequest) -> Result<(), (ErrorCode, String)> {
     Ok(())
 }
 
-fn produce(broker: &Broker, topic: &str, data: PartitionProduceData) -> Result<PartitionProduceResponse, Error> {
+fn produce(broker: &Broker, topic: &str, data: PartitionProduceData, version: i16) -> Result<PartitionProduceResponse, Error> {
     let partition: PartitionHandle = broker.partition(topic, data.index)?;
     let records = data.records.unwrap_or_default();
+    if version < 7 && Batch::parse(&records).is_ok_and(|batch| batch.codec() == Ok(Codec::Zstd)) {
+        let text = format!("{topic}-{}: zstd needs version 7 of Produce, this is {version}", data.index);
+        return Err(Error::new(ErrorCode::UnsupportedCompressionType, text));
+    }
     // The request's bytes belong to all its partitions; a batch is stamped, so it needs bytes of its own.
     let produced = partition.produce(BytesMut::from(&records[..]))?;
     Ok(PartitionProduceResponse::default()
@@ -73,5 +81,12 @@ fn produce(broker: &Broker, topic: &str, data: PartitionProduceData) -> Result<P
 
 fn refused(index: i32, error: &Error, version: i16) -> PartitionProduceResponse {
     let answer = PartitionProduceResponse::default().with_index(index).with_error_code(error.code().code()).with_base_offset(-1);
-    if version >= 8 { answer.with_error_message(Some(text(error))) } else { answer }
+    if version < 8 {
+        return answer;
+    }
+    let records = error.record_errors().iter().map(|record| {
+        let message = StrBytes::from_string(record.message.clone());
+        BatchIndexAndErrorMessage::default().with_batch_index(record.batch_index).with_batch_index_error_message(Some(message))
+    });
+    answer.with_error_message(Some(text(error))).with_record_errors(records.collect())
 }

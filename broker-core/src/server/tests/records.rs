@@ -10,7 +10,10 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Bench, name, versions};
+use crate::NewTopic;
 use crate::record::BatchBuilder;
+#[cfg(feature = "zstd")]
+use crate::record::{Codec, Compression};
 
 pub(super) fn batch(value: &[u8]) -> Bytes {
     let mut batch = BatchBuilder::new();
@@ -152,6 +155,41 @@ async fn produces_that_are_refused() {
         assert!(bench.ask(3, &request).await.responses[0].partition_responses[0].error_message.is_none());
     }
     assert_eq!(bench.broker.partition("t", 0).expect("there").end_offset(), 0);
+}
+
+#[tokio::test]
+async fn the_records_that_a_batch_is_refused_for_are_named() {
+    let mut bench = Bench::new().await;
+    let mut compacted = NewTopic::new("compacted").partitions(1);
+    compacted.configs.insert("cleanup.policy".to_owned(), "compact".to_owned());
+    bench.broker.create_topic(&compacted).expect("made");
+    let mut keyless = BatchBuilder::new();
+    keyless.append(1000, Some(b"k"), Some(b"v"), &[]);
+    keyless.append(1000, None, Some(b"v"), &[]);
+    let request = produce("compacted", 0, keyless.build().freeze());
+    for version in versions::<ProduceRequest>() {
+        let answer = bench.ask(version, &request).await;
+        let refused = &answer.responses[0].partition_responses[0];
+        let named: Vec<_> = refused.record_errors.iter().map(|record| record.batch_index).collect();
+        let expected: &[i32] = if version < 8 { &[] } else { &[1] };
+        assert_eq!((refused.error_code, &named[..]), (87, expected), "version {version}");
+        assert!(refused.record_errors.iter().all(|record| record.batch_index_error_message.is_some()));
+    }
+    assert_eq!(bench.broker.partition("compacted", 0).expect("there").end_offset(), 0);
+}
+
+#[cfg(feature = "zstd")]
+#[tokio::test]
+async fn zstd_is_for_clients_that_know_it() {
+    let mut bench = Bench::new().await;
+    let mut builder = BatchBuilder::new().compression(Compression::new(Codec::Zstd).expect("built"));
+    builder.append(1000, None, Some(&[7; 1000]), &[]);
+    let request = produce("t", 0, builder.build().freeze());
+    for version in versions::<ProduceRequest>() {
+        let answer = bench.ask(version, &request).await;
+        let error = answer.responses[0].partition_responses[0].error_code;
+        assert_eq!(error, if version < 7 { 76 } else { 0 }, "version {version}");
+    }
 }
 
 #[tokio::test]
