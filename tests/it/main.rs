@@ -11,6 +11,8 @@ mod lifecycle;
 mod linked;
 /// The seven ack modes, by the offsets that are committed and when.
 mod modes;
+/// Clients of other processes, over the port of an app.
+mod port;
 /// Groups of several members.
 mod rebalance;
 /// The eight listener types, each written in three ways.

@@ -8,6 +8,7 @@ mod shutdown;
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub struct KafkaAppBuilder {
     listeners: Vec<OwnedListener>,
     only: Option<Vec<&'static Endpoint>>,
     default_topic: Option<String>,
+    listen: Vec<String>,
     shutdown_timeout: Option<Duration>,
     handle_signals: Option<bool>,
 }
@@ -102,6 +104,23 @@ impl KafkaAppBuilder {
     /// Makes a topic if it is not there. One that is there keeps its partitions; a difference is said.
     pub fn topic(mut self, topic: NewTopic) -> Self {
         self.topics.push(topic);
+        self
+    }
+
+    /// Lets Kafka clients of other processes reach the embedded broker at `host:port` while the app runs; needs the feature
+    /// `server`. Port 0 is one that the system chooses: [`RunningApp::addresses`] tells it. `${name:default}` is replaced as in
+    /// listeners. The port opens once topics are made and before listeners start, and closes after they have stopped. There is
+    /// no encryption or password unless [`Embedded::server`] says so: stay on loopback.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "server")] #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), kafka_listener::Error> {
+    /// # use kafka_listener::prelude::*;
+    /// KafkaApp::builder().listen("127.0.0.1:${broker.port:9092}").run().await // now: kcat -b 127.0.0.1:9092 -L
+    /// # }
+    /// # #[cfg(not(feature = "server"))] fn main() {}
+    /// ```
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen.push(address.into());
         self
     }
 
@@ -187,14 +206,28 @@ impl KafkaAppBuilder {
         for one in &ready {
             preflight::check_acknowledgment(one, &mut problems);
         }
+        let listen = self.resolved_addresses(&settings, &mut problems);
+        let mut addresses = Vec::new();
         if problems.is_empty() {
             self.make_topics(backend.as_ref(), &ready, &mut problems).await;
+            for address in &listen {
+                match backend.listen(address).await {
+                    Ok(address) => addresses.push(address),
+                    Err(error) => problems.push(error.to_string()),
+                }
+            }
         }
         if !problems.is_empty() {
             let _ = backend.close().await;
             return Err(Error::preflight(problems));
         }
-        self.launch(backend, template, ready).await
+        self.launch(backend, template, ready, addresses).await
+    }
+
+    fn resolved_addresses(&self, settings: &Settings, problems: &mut Vec<String>) -> Vec<String> {
+        let read =
+            |text: &String| settings.resolve(text).map_err(|error| problems.push(format!("listen(\"{text}\"): {error}"))).ok();
+        self.listen.iter().filter_map(read).collect()
     }
 
     fn settings(&mut self, problems: &mut Vec<String>) -> Settings {
@@ -287,6 +320,7 @@ impl KafkaAppBuilder {
         backend: Arc<dyn Backend>,
         template: KafkaTemplate,
         ready: Vec<preflight::Ready>,
+        addresses: Vec<SocketAddr>,
     ) -> Result<RunningApp, Error> {
         let events = Events::default();
         let states = Arc::new(self.states);
@@ -313,6 +347,7 @@ impl KafkaAppBuilder {
             registry: ListenerRegistry::new(containers.clone()),
             events,
             states,
+            addresses,
             shutdown_timeout: self.shutdown_timeout.unwrap_or(DEFAULT_SHUTDOWN_TIMEOUT),
             handle_signals: self.handle_signals.unwrap_or(true),
         });

@@ -1,6 +1,7 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub(super) struct Parts {
     pub registry: ListenerRegistry,
     pub events: Events,
     pub states: Arc<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    pub addresses: Vec<SocketAddr>,
     pub shutdown_timeout: Duration,
     pub handle_signals: bool,
 }
@@ -45,6 +47,12 @@ impl RunningApp {
     /// The containers, by id.
     pub fn registry(&self) -> &ListenerRegistry {
         &self.parts.registry
+    }
+
+    /// Where the embedded broker is reached from other processes, in the order of the calls of
+    /// [`listen`](super::KafkaAppBuilder::listen).
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.parts.addresses
     }
 
     /// What happens to the containers from now on.

@@ -26,6 +26,7 @@ mod properties;
 mod record;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,6 +206,14 @@ pub trait Backend: Send + Sync + 'static {
     fn consumer(&self, properties: &Properties) -> Result<Box<dyn Consumer>, ClientError>;
     /// Makes a producer from Kafka's producer configs.
     fn producer(&self, properties: &Properties) -> Result<Arc<dyn Producer>, ClientError>;
+    /// Lets Kafka clients of other processes in at this address, and tells the address that it got (port 0 is one that the
+    /// system chooses). Closing the backend ends it.
+    fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<SocketAddr, ClientError>> {
+        Box::pin(async move {
+            let text = format!("{} cannot listen on {address}: only the embedded broker can", self.describe());
+            Err(ClientError::new(ClientErrorKind::Config, text))
+        })
+    }
     /// Topic and group administration.
     fn admin(&self) -> Arc<dyn Admin>;
     /// Ends the backend; the embedded broker flushes and closes if this backend started it.

@@ -6,12 +6,14 @@ mod fetch;
 mod membership;
 mod partitioner;
 mod place;
+mod port;
 mod producer;
 mod queue;
 
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use broker_core::record::{Codec, Compression};
@@ -23,16 +25,24 @@ use super::config::{CompressionType, ConsumerConfig, ProducerConfig};
 use super::{Admin, Backend, BoxFuture, ClientError, ClientErrorKind, Consumer, Producer, Properties, TopicPartition};
 
 /// The broker in this process.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct EmbeddedBackend {
     broker: Broker,
     owned: bool,
+    port: port::Port,
 }
 
 impl EmbeddedBackend {
     /// Clients of this broker; `owned` says whether closing the backend closes it.
     pub fn new(broker: Broker, owned: bool) -> Self {
-        Self { broker, owned }
+        Self { broker, owned, port: port::Port::default() }
+    }
+
+    /// How a port is served that [`Backend::listen`] opens.
+    #[cfg(feature = "server")]
+    pub fn server(mut self, config: broker_core::server::ServerConfig) -> Self {
+        self.port = port::Port::new(config);
+        self
     }
 
     /// Reads consumer settings, within this broker's limits too: every problem, or the settings.
@@ -69,12 +79,17 @@ impl Backend for EmbeddedBackend {
         Ok(Arc::new(producer::EmbeddedProducer::new(self.broker.clone(), config, compression)))
     }
 
+    fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<SocketAddr, ClientError>> {
+        Box::pin(self.port.open(&self.broker, address))
+    }
+
     fn admin(&self) -> Arc<dyn Admin> {
         Arc::new(admin::EmbeddedAdmin::new(self.broker.clone()))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ClientError>> {
         Box::pin(async {
+            self.port.close().await;
             if self.owned {
                 self.broker.close().await.map_err(client_error)?;
             }

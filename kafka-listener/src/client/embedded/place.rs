@@ -11,6 +11,8 @@ pub struct Embedded {
     config: broker_core::BrokerConfig,
     virtual_time: Option<i64>,
     seed: Option<u64>,
+    #[cfg(feature = "server")]
+    server: broker_core::server::ServerConfig,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -43,6 +45,14 @@ impl Embedded {
         self
     }
 
+    /// The settings of the port that [`listen`](crate::app::KafkaAppBuilder::listen) opens: limits, what clients are told to
+    /// connect to. The address itself is what `listen` is given.
+    #[cfg(feature = "server")]
+    pub fn server(mut self, config: broker_core::server::ServerConfig) -> Self {
+        self.server = config;
+        self
+    }
+
     /// Where member ids start; from the system otherwise. Sticky partitions are drawn from a fixed start in any case.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -71,6 +81,9 @@ impl Embedded {
             Place::Dir(dir) => (builder.dir(dir).open()?, true),
             Place::Shared(broker) => (broker, false),
         };
-        Ok(Arc::new(EmbeddedBackend::new(broker, owned)))
+        let backend = EmbeddedBackend::new(broker, owned);
+        #[cfg(feature = "server")]
+        let backend = backend.server(self.server);
+        Ok(Arc::new(backend))
     }
 }
