@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::config::ServerConfig;
-use super::connection;
+use super::connection::{self, Client};
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 
@@ -61,6 +62,15 @@ impl Server {
         let task = tokio::spawn(accept(socket, shared, stopped));
         tracing::info!(target: "broker_core::server", %address, "serving");
         Ok(Self { address, stop, task: Some(task) })
+    }
+
+    /// Serves one client over a stream that is no socket, until either side ends it: what a client may send, without a port.
+    /// Nothing of `config` that is about several connections holds.
+    pub async fn serve(broker: Broker, config: ServerConfig, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (_stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared { broker, config });
+        connection::serve_stream(stream, Client { shared, peer: nowhere, local: nowhere }, stopped).await;
     }
 
     /// Where it listens.

@@ -68,12 +68,17 @@ pub(super) enum End {
     Refused(String),
 }
 
-/// Serves a connection until it ends, and says why if the client may wonder.
+/// Serves a connection until it ends.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
     // Small answers must not wait for one another; without it the connection works all the same.
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
-    let client = Client { shared, peer, local };
+    serve_stream(stream, Client { shared, peer, local }, stopped).await;
+}
+
+/// Serves a client over any stream until it ends, and says why if the client may wonder.
+pub(super) async fn serve_stream(stream: impl AsyncRead + AsyncWrite + Unpin, client: Client, stopped: watch::Receiver<bool>) {
+    let peer = client.peer;
     let mut connection = Connection { stream, stopped, incoming: BytesMut::new(), outgoing: Outgoing::default() };
     match connection.run(&client).await {
         End::Gone | End::Stopped | End::Idle => {}

@@ -82,6 +82,29 @@ fn corpus() -> Vec<BytesMut> {
     for version in versions::<DescribeClusterRequest>() {
         frames.push(frame(version, 1, &DescribeClusterRequest::default()));
     }
+    frames.extend(recorded());
+    frames
+}
+
+/// What real clients sent, as it was recorded for the fuzzer: pieces of two bytes of length and a request.
+fn recorded() -> Vec<BytesMut> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/frames");
+    let mut files: Vec<_> = std::fs::read_dir(folder).expect("seeds").map(|file| file.expect("an entry").path()).collect();
+    files.sort();
+    let mut frames = Vec::new();
+    for file in files {
+        let bytes = std::fs::read(&file).expect("read");
+        let mut rest = &bytes[..];
+        while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+            let (piece, behind) = behind.split_at(usize::from(u16::from_be_bytes(*length)));
+            let mut frame = BytesMut::new();
+            frame.put_i32(piece.len() as i32);
+            frame.put_slice(piece);
+            frames.push(frame);
+            rest = behind;
+        }
+    }
+    assert!(frames.len() > 500, "{} recorded requests", frames.len());
     frames
 }
 
