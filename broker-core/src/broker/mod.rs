@@ -18,8 +18,8 @@ pub use topics::{NewTopic, TopicDescription};
 
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
-use crate::partition::PartitionHandle;
-use crate::runtime::{Counter, Driver, Kept, Random, Shard, Upkeep};
+use crate::partition::{PartitionHandle, Surroundings};
+use crate::runtime::{Counter, Driver, Kept, Random, Shard, Syncer, Upkeep};
 use crate::storage::Disk;
 use crate::time::Clock;
 
@@ -43,7 +43,9 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     /// First, so that it ends before what it works on goes.
     upkeep: Upkeep,
+    syncer: Arc<Syncer>,
     disk: Arc<dyn Disk>,
+    surroundings: Arc<Surroundings>,
     store: Arc<store::Store>,
     config: BrokerConfig,
     clock: Arc<dyn Clock>,
@@ -105,6 +107,7 @@ impl Broker {
         self.0.closed.store(true, Ordering::Release);
         self.0.driver.close().await;
         self.0.upkeep.close();
+        self.0.syncer.close();
         if !self.0.durable {
             return Ok(());
         }

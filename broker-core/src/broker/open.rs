@@ -12,7 +12,8 @@ use super::{Broker, Inner};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::{TopicId, TopicPartition};
-use crate::runtime::{Driver, Intervals, Kept, OffsetsRetention, Random, Shard, ShardConfig, Upkeep};
+use crate::partition::Surroundings;
+use crate::runtime::{Bell, Driver, Intervals, Kept, OffsetsRetention, Random, Shard, ShardConfig, Syncer, Upkeep};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::{Clock, SystemClock};
 
@@ -102,6 +103,9 @@ impl BrokerBuilder {
         let folder = found.take_over(&disk)?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::default()));
         let seed = self.seed.unwrap_or_else(system_seed);
+        let bell = Arc::new(Bell::default());
+        let syncer = Syncer::new(disk.is_slow(), bell.clone());
+        let surroundings = Arc::new(Surroundings { disk: disk.clone(), clock: clock.clone(), flusher: syncer.flusher() });
         let mut counts: BTreeMap<String, i32> = BTreeMap::new();
         for folder in disk.folders().map_err(storage)? {
             if let Some((topic, partition)) = partition_of(&folder) {
@@ -124,11 +128,11 @@ impl BrokerBuilder {
             if !known {
                 manifest.store(disk.as_ref(), &name)?;
             }
-            let topic = Topic::open(&disk, &name, manifest, &self.config, &clock, Some(&found))?;
+            let topic = Topic::open(&surroundings, &name, manifest, &self.config, Some(&found))?;
             topics.insert(topic.name.clone(), topic);
         }
         let producer_ids = ProducerIds::load(&disk)?;
-        let shards = open_shards(&disk, &clock, &self.config, offsets, &found)?;
+        let shards = open_shards(&surroundings, &self.config, offsets, &found)?;
         let retention = OffsetsRetention {
             retention_ms: i64::from(self.config.offsets_retention_minutes) * 60_000,
             check_interval_ms: self.config.offsets_retention_check_interval_ms,
@@ -142,10 +146,12 @@ impl BrokerBuilder {
             compaction_ms: self.config.log_cleaner_backoff_ms,
             dedupe_bytes: self.config.log_cleaner_dedupe_buffer_size,
         };
-        let upkeep = Upkeep::new(store.clone(), intervals, clock.clone(), disk.is_slow());
+        let upkeep = Upkeep::new(store.clone(), intervals, clock.clone(), bell, disk.is_slow());
         let broker = Broker(Arc::new(Inner {
             upkeep,
+            syncer,
             disk,
+            surroundings,
             store,
             config: self.config,
             clock,
@@ -167,8 +173,7 @@ impl BrokerBuilder {
 }
 
 fn open_shards(
-    disk: &Arc<dyn Disk>,
-    clock: &Arc<dyn Clock>,
+    surroundings: &Arc<Surroundings>,
     config: &BrokerConfig,
     stored: i32,
     found: &Found,
@@ -180,13 +185,15 @@ fn open_shards(
         );
         return Err(Error::new(ErrorCode::InvalidConfig, text));
     }
-    let there =
-        disk.folders().map_err(|error| Error::with_source(ErrorCode::KafkaStorageError, "the data cannot be listed", error))?;
+    let there = surroundings
+        .disk
+        .folders()
+        .map_err(|error| Error::with_source(ErrorCode::KafkaStorageError, "the data cannot be listed", error))?;
     let shards = (0..wanted).map(|index| {
         let id = TopicPartition::new(OFFSETS_TOPIC, index);
         let is_there = there.binary_search(&id.to_string()).is_ok();
         let opening = found.opening(&id);
-        let mut shard = Shard::new(ShardConfig::new(disk.clone(), clock.clone(), config, id, opening));
+        let mut shard = Shard::new(ShardConfig::new(surroundings.clone(), config, id, opening));
         if is_there {
             shard.load()?;
         }

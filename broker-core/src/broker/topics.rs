@@ -10,10 +10,9 @@ use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::{TopicId, TopicPartition};
 use crate::log::Opening;
-use crate::partition::{PartitionConfig, PartitionHandle};
+use crate::partition::{PartitionConfig, PartitionHandle, Surroundings};
 use crate::runtime::Kept;
 use crate::storage::Disk;
-use crate::time::Clock;
 use crate::topic_config::Overrides;
 
 /// A topic to create.
@@ -75,33 +74,31 @@ pub(super) fn storage(topic: &str, what: &str, error: io::Error) -> Error {
 impl Topic {
     /// Opens its partitions, or makes them.
     pub fn open(
-        disk: &Arc<dyn Disk>,
+        surroundings: &Arc<Surroundings>,
         name: &str,
         manifest: Manifest,
         broker: &BrokerConfig,
-        clock: &Arc<dyn Clock>,
         found: Option<&Found>,
     ) -> Result<Self, Error> {
         let Manifest { id, partitions, overrides } = manifest;
         let mut topic = Self { name: Arc::from(name), partitions: Vec::new(), id, overrides };
-        topic.grow(disk, partitions, broker, clock, found)?;
+        topic.grow(surroundings, partitions, broker, found)?;
         Ok(topic)
     }
 
     fn grow(
         &mut self,
-        disk: &Arc<dyn Disk>,
+        surroundings: &Arc<Surroundings>,
         count: i32,
         broker: &BrokerConfig,
-        clock: &Arc<dyn Clock>,
         found: Option<&Found>,
     ) -> Result<(), Error> {
         let mut added = Vec::new();
         for number in (self.partitions.len() as i32..count).rev() {
             let id = TopicPartition::new(self.name.clone(), number);
-            Manifest::store_metadata(self.id, disk.as_ref(), &self.name, number)?;
+            Manifest::store_metadata(self.id, surroundings.disk.as_ref(), &self.name, number)?;
             let opening = found.map_or_else(Opening::default, |found| found.opening(&id));
-            added.push(PartitionHandle::open(disk.clone(), id, self.partition_config(broker), clock.clone(), opening)?);
+            added.push(PartitionHandle::open(surroundings.clone(), id, self.partition_config(broker), opening)?);
         }
         self.partitions.extend(added.into_iter().rev());
         Ok(())
@@ -182,7 +179,7 @@ impl Broker {
         let id = TopicId::random(self.0.random.next(), self.0.random.next());
         let manifest = Manifest { id, partitions, overrides };
         manifest.store(self.0.disk.as_ref(), name)?;
-        Topic::open(&self.0.disk, name, manifest, &self.0.config, &self.0.clock, None)
+        Topic::open(&self.0.surroundings, name, manifest, &self.0.config, None)
     }
 
     /// Whether a topic could be created, and what it would be. Nothing is made.
@@ -265,7 +262,7 @@ impl Broker {
             let Topic { id, overrides, .. } = topic;
             let manifest = Manifest { id: *id, partitions: total, overrides: overrides.clone() };
             manifest.store(self.0.disk.as_ref(), name)?;
-            topic.grow(&self.0.disk, total, &self.0.config, &self.0.clock, None)?;
+            topic.grow(&self.0.surroundings, total, &self.0.config, None)?;
         }
         self.changed();
         Ok(())

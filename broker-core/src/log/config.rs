@@ -19,6 +19,8 @@ pub(crate) struct LogConfig {
     pub retention_bytes: i64,
     /// `retention.ms`: the age at which segments go; -1 for no bound.
     pub retention_ms: i64,
+    /// `flush.messages`: how many records may not be durable; no bound.
+    pub flush_messages: i64,
     /// `file.delete.delay.ms`: how long a removed segment's files stay, for who reads them; one minute.
     pub file_delete_delay_ms: u64,
 }
@@ -35,6 +37,7 @@ impl Default for LogConfig {
             delete: true,
             retention_bytes: -1,
             retention_ms: -1,
+            flush_messages: i64::MAX,
             file_delete_delay_ms: 60_000,
         }
     }
@@ -56,6 +59,7 @@ impl LogConfig {
             delete: topic.cleanup_policy.delete,
             retention_bytes: topic.retention_bytes,
             retention_ms: topic.retention_ms,
+            flush_messages: topic.flush_messages,
             file_delete_delay_ms: topic.file_delete_delay_ms as u64,
         }
     }

@@ -31,6 +31,16 @@ impl Log {
         self.recovery_point
     }
 
+    /// Whether so many records are not durable that the next thing is to make them so.
+    pub fn is_flush_due(&self) -> bool {
+        self.end - self.recovery_point >= self.config.flush_messages
+    }
+
+    /// Whether segments that are not appended to any more hold what is not durable.
+    pub fn has_closed_segments_to_sync(&self) -> bool {
+        self.segments.last().is_some_and(|active| self.recovery_point < active.base)
+    }
+
     /// What has to be synced so that everything is durable, or everything but the segment that is appended to. `None` if it is.
     pub fn begin_sync(&mut self, active_too: bool) -> io::Result<Option<SyncJob>> {
         self.check_sound()?;

@@ -74,7 +74,7 @@ fn first_with(log: &mut Log, timestamp: i64) -> Option<i64> {
 }
 
 fn first_offset(log: &mut Log, offset: i64) -> i64 {
-    let runs = super::read(|look| look(log), offset, 1).expect("read");
+    let runs = super::read(|look| look(log), offset, i64::MAX, 1).expect("read");
     batches(&runs[0]).next().expect("a batch").expect("sound").base_offset()
 }
 

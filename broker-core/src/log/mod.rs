@@ -24,6 +24,7 @@ mod tests;
 pub(crate) use checkpoint::{COMPACTED, LOG_STARTS, Offsets, RECOVERY_POINTS, read_checkpoint, write_checkpoint};
 pub(crate) use compact::{Compacted, Compaction, compact, dirt};
 pub(crate) use config::LogConfig;
+pub(crate) use flush::SyncJob;
 pub(crate) use headers::headers;
 pub(crate) use read::read;
 pub(crate) use recovery::Opening;

@@ -42,9 +42,15 @@ struct Collected {
     last_offset: i64,
 }
 
-/// Whole batches from the one that holds `offset` on: at least one, more only up to `max_bytes` in all; none at the end.
+/// Whole batches from the one that holds `offset` on, and before `limit`: at least one, more only up to `max_bytes` in all; none
+/// at the end.
 /// `with_log` hands out the log for a moment, under its lock.
-pub(crate) fn read(mut with_log: impl FnMut(&mut dyn FnMut(&mut Log)), offset: i64, max_bytes: usize) -> io::Result<Vec<Bytes>> {
+pub(crate) fn read(
+    mut with_log: impl FnMut(&mut dyn FnMut(&mut Log)),
+    offset: i64,
+    limit: i64,
+    max_bytes: usize,
+) -> io::Result<Vec<Bytes>> {
     let (mut collected, mut repaired) = (Collected::default(), None);
     let mut next = Ok(None);
     with_log(&mut |log| next = log.locate(offset));
@@ -56,7 +62,7 @@ pub(crate) fn read(mut with_log: impl FnMut(&mut dyn FnMut(&mut Log)), offset: i
             with_log(&mut |log| next = log.rebuild(here.base).and_then(|()| log.locate(offset)));
             continue;
         }
-        here.read(offset, max_bytes, &mut collected)?;
+        here.read(offset, limit, max_bytes, &mut collected)?;
         let some = !collected.runs.is_empty();
         let full = some && (here.position < here.end || collected.bytes >= max_bytes);
         with_log(&mut |log| {
@@ -90,7 +96,7 @@ impl Stretch {
 
     /// Collects whole batches, from the one that holds `offset` on: at least one, further ones only up to `max_bytes` in all.
     /// The position moves behind the last one.
-    fn read(&mut self, offset: i64, max_bytes: usize, into: &mut Collected) -> io::Result<()> {
+    fn read(&mut self, offset: i64, limit: i64, max_bytes: usize, into: &mut Collected) -> io::Result<()> {
         while self.position < self.end {
             let left = (self.end - self.position).min(READ_BYTES as u64) as usize;
             let want = max_bytes.saturating_sub(into.bytes).clamp(HEADER_BYTES, READ_BYTES).min(left);
@@ -108,7 +114,7 @@ impl Stretch {
                     }
                     continue;
                 }
-                if into.bytes > 0 && into.bytes + size > max_bytes {
+                if into.bytes > 0 && into.bytes + size > max_bytes || header::i64(&chunk[to..], at::BASE_OFFSET) >= limit {
                     full = true;
                     break;
                 }
@@ -126,7 +132,7 @@ impl Stretch {
             if full || into.bytes > 0 && into.bytes >= max_bytes {
                 return Ok(());
             }
-            if to == 0 && !self.read_large(max_bytes, into)? {
+            if to == 0 && !self.read_large(limit, max_bytes, into)? {
                 return Ok(());
             }
         }
@@ -134,9 +140,9 @@ impl Stretch {
     }
 
     /// The batch here is larger than what was read at once, or lies in pieces: reads just it, unless it is over the limit.
-    fn read_large(&mut self, max_bytes: usize, into: &mut Collected) -> io::Result<bool> {
+    fn read_large(&mut self, limit: i64, max_bytes: usize, into: &mut Collected) -> io::Result<bool> {
         let batch = batch_at(self.file.as_ref(), self.position)?.map_err(io::Error::other)?;
-        if into.bytes > 0 && into.bytes + batch.size() > max_bytes {
+        if into.bytes > 0 && into.bytes + batch.size() > max_bytes || batch.base_offset() >= limit {
             return Ok(false);
         }
         self.position += batch.size() as u64;

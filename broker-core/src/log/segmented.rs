@@ -94,7 +94,7 @@ impl Log {
 
     /// After a failed write or sync nothing more is written: what is on disk behind the last whole batch is unknown, and a
     /// second sync may succeed although the pages of the first are lost.
-    pub(super) fn check_sound(&self) -> io::Result<()> {
+    pub fn check_sound(&self) -> io::Result<()> {
         match &self.poisoned {
             Some(cause) => Err(io::Error::other(format!("writes are refused since an earlier one failed: {cause}"))),
             None => Ok(()),

@@ -13,7 +13,7 @@ impl PartitionHandle {
         if !topic.cleanup_policy.compact || self.is_deleted() {
             return Ok(None);
         }
-        let now = self.0.clock.wall_ms();
+        let now = self.0.surroundings.clock.wall_ms();
         let looked = dirt(&mut self.state().log, now, topic.min_compaction_lag_ms);
         let dirt = looked.map_err(|error| storage(&self.0.id, "cannot be compacted", error))?;
         if dirt.dirty_bytes == 0 {
@@ -32,7 +32,7 @@ impl PartitionHandle {
         let config = self.config();
         let is_producers_last = |id: i64, last: i64| self.state().producers.last_offset(id) == Some(last);
         let wanted = Compaction {
-            now: self.0.clock.wall_ms(),
+            now: self.0.surroundings.clock.wall_ms(),
             min_lag_ms: config.topic.min_compaction_lag_ms,
             delete_retention_ms: config.topic.delete_retention_ms,
             dedupe_bytes,

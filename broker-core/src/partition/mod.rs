@@ -3,12 +3,15 @@
 mod append;
 mod append_records;
 mod compaction;
+mod flush;
 mod producer_state;
 mod signal;
 mod upkeep;
 
 #[cfg(test)]
 mod compression_tests;
+#[cfg(test)]
+mod flush_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -20,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 
+pub(crate) use flush::Flusher;
+use flush::{Ask, Flushing};
 use producer_state::{Appended, ProducerBatch, ProducerStates};
 pub use signal::{DataSignal, WatchGuard};
 
@@ -37,6 +42,8 @@ use crate::topic_config::TopicConfig;
 pub struct Produced {
     /// Its first record's offset.
     pub base_offset: i64,
+    /// Behind its last record: what [`PartitionHandle::acknowledged`] waits for.
+    pub end_offset: i64,
     /// The broker's timestamp, where the topic says `LogAppendTime`.
     pub log_append_time: Option<i64>,
     /// Whether the producer had sent the same batch before: nothing was appended, the offset is that of then.
@@ -82,6 +89,14 @@ impl PartitionConfig {
     }
 }
 
+/// What all partitions of a broker share.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<dyn Clock>,
+    pub flusher: Arc<dyn Flusher>,
+}
+
 /// A partition of the broker. Cheap to clone; a client keeps it.
 #[derive(Clone)]
 pub struct PartitionHandle(Arc<Partition>);
@@ -90,7 +105,7 @@ struct Partition {
     id: TopicPartition,
     config: RwLock<Arc<PartitionConfig>>,
     max_batch_bytes: AtomicUsize,
-    clock: Arc<dyn Clock>,
+    surroundings: Arc<Surroundings>,
     state: Mutex<State>,
     start: AtomicI64,
     end: AtomicI64,
@@ -102,27 +117,34 @@ struct Partition {
 struct State {
     log: Log,
     producers: ProducerStates,
+    flushing: Flushing,
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("disk", &self.disk).finish_non_exhaustive()
+    }
 }
 
 impl PartitionHandle {
     pub(crate) fn open(
-        disk: Arc<dyn Disk>,
+        surroundings: Arc<Surroundings>,
         id: TopicPartition,
         config: PartitionConfig,
-        clock: Arc<dyn Clock>,
         opening: Opening,
     ) -> Result<Self, Error> {
         let failed = |error| storage(&id, "cannot be opened", error);
+        let (disk, clock) = (surroundings.disk.clone(), &surroundings.clock);
         let mut log = Log::open(disk, id.to_string(), LogConfig::of(&config.topic), opening).map_err(failed)?;
         let (mut producers, now) = (ProducerStates::default(), clock.wall_ms());
         let start = log.start();
         crate::log::headers(&mut log, start, |header| producers.read(header, now)).map_err(failed)?;
         let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
         let (deleted, watchers) = (AtomicBool::new(false), signal::Watchers::default());
-        let state = Mutex::new(State { log, producers });
+        let state = Mutex::new(State { log, producers, flushing: Flushing::default() });
         let max_batch_bytes = AtomicUsize::new(config.max_batch_bytes());
         let config = RwLock::new(Arc::new(config));
-        Ok(Self(Arc::new(Partition { id, config, max_batch_bytes, clock, state, start, end, deleted, watchers })))
+        Ok(Self(Arc::new(Partition { id, config, max_batch_bytes, surroundings, state, start, end, deleted, watchers })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -179,10 +201,11 @@ impl PartitionHandle {
     }
 
     /// Appends exactly one batch: checks it, gives it its offsets, writes it, wakes readers. Nothing is appended on an error.
-    /// Acknowledged data survives the end of the process, not of the machine.
+    /// What is there survives the end of the process, not of the machine; where the topic's `flush.messages` asks for more, it counts
+    /// only when it is durable: [`acknowledged`](Self::acknowledged) tells.
     pub fn produce(&self, mut batch: BytesMut) -> Result<Produced, Error> {
         self.check_there()?;
-        let (now, config) = (self.0.clock.wall_ms(), self.config());
+        let (now, config) = (self.0.surroundings.clock.wall_ms(), self.config());
         let checked = append::check(&mut batch, &config, now).map_err(|refusal| refusal.on(&self.0.id))?;
         let append_time = config.topic.log_append_time;
         let max_timestamp = if append_time { now } else { checked.max_timestamp };
@@ -195,18 +218,21 @@ impl PartitionHandle {
             && let Some(before) = state.producers.check(producer).map_err(|refusal| refusal.on(&self.0.id))?
         {
             let log_append_time = append_time.then_some(before.timestamp);
-            return Ok(Produced { base_offset: before.base_offset(), log_append_time, duplicate: true });
+            let (base_offset, end_offset) = (before.base_offset(), before.last_offset + 1);
+            return Ok(Produced { base_offset, end_offset, log_append_time, duplicate: true });
         }
         let base_offset = state.log.end();
         let appended = Appended::of(&batch, base_offset);
-        self.append(&mut state, batch, checked.count, (max_timestamp, now))?;
+        let ask = self.append(&mut state, batch, checked.count, (max_timestamp, now), config.topic.flush_ms)?;
         if let Some(producer) = producer {
             state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
             state.producers.note(producer, appended, now);
         }
         drop(state);
+        self.ask(ask);
         self.0.watchers.notify();
-        Ok(Produced { base_offset, log_append_time: append_time.then_some(now), duplicate: false })
+        let end_offset = base_offset + i64::from(checked.count);
+        Ok(Produced { base_offset, end_offset, log_append_time: append_time.then_some(now), duplicate: false })
     }
 
     /// The same for a batch of the broker's own, straight from its builder and to a partition of its own: what `produce` would
@@ -221,21 +247,28 @@ impl PartitionHandle {
         let mut state = self.state();
         self.check_there()?;
         // Its records' time is now.
-        self.append(&mut state, batch, count, (max_timestamp, max_timestamp))?;
+        let ask = self.append(&mut state, batch, count, (max_timestamp, max_timestamp), i64::MAX)?;
         drop(state);
+        self.ask(ask);
         self.0.watchers.notify();
         Ok(())
     }
 
     /// Gives a sound batch the next offsets and writes it.
-    fn append(&self, state: &mut State, mut batch: BytesMut, count: i32, (max_timestamp, now): (i64, i64)) -> Result<(), Error> {
+    fn append(
+        &self,
+        state: &mut State,
+        mut batch: BytesMut,
+        count: i32,
+        (max_timestamp, now): (i64, i64),
+        flush_ms: i64,
+    ) -> Result<Ask, Error> {
         let base_offset = state.log.end();
         append::stamp_offset(&mut batch, base_offset);
         let last_offset = base_offset + i64::from(count) - 1;
         let written = state.log.append(batch.freeze(), last_offset, max_timestamp, now);
         written.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
-        self.0.end.store(state.log.end(), Ordering::Release);
-        Ok(())
+        Ok(self.appended(state, flush_ms))
     }
 
     /// Whole batches from the one that holds `offset` on; empty at the end. At least one batch whatever `max_bytes` says.
@@ -249,17 +282,17 @@ impl PartitionHandle {
         if offset == high_watermark {
             return Ok(Fetched { batches: Vec::new(), high_watermark, log_start });
         }
-        let batches = crate::log::read(|look| look(&mut self.state().log), offset, max_bytes)
+        let batches = crate::log::read(|look| look(&mut self.state().log), offset, high_watermark, max_bytes)
             .map_err(|error| storage(&self.0.id, "cannot be read", error))?;
-        // Asked again: what was read may have been appended since.
-        Ok(Fetched { batches, high_watermark: self.end_offset(), log_start })
+        Ok(Fetched { batches, high_watermark, log_start })
     }
 
     /// The first record with this timestamp (milliseconds since 1970) or a later one: its offset and timestamp.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(i64, i64)>, Error> {
         self.check_there()?;
-        crate::log::find_timestamp(|look| look(&mut self.state().log), timestamp)
-            .map_err(|error| storage(&self.0.id, "cannot be read", error))
+        let found = crate::log::find_timestamp(|look| look(&mut self.state().log), timestamp)
+            .map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        Ok(found.filter(|(offset, _)| *offset < self.end_offset()))
     }
 
     /// The first of the records with the latest timestamp: its offset and timestamp.
@@ -281,7 +314,13 @@ impl PartitionHandle {
 
     /// Makes everything durable that is there.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.state().log.sync().map_err(|error| storage(&self.0.id, "cannot be synced", error))
+        let failed = |error| storage(&self.0.id, "cannot be synced", error);
+        let job = self.state().log.begin_sync(true).map_err(failed)?;
+        let Some(job) = job else { return Ok(()) };
+        let result = job.run();
+        let finished = self.state().log.finish_sync(&job, result).map_err(failed);
+        self.settle();
+        finished
     }
 
     /// Everything before it is durable.
@@ -294,7 +333,7 @@ impl PartitionHandle {
         let state = self.state();
         self.0.deleted.store(true, Ordering::Release);
         drop(state);
-        self.0.watchers.notify();
+        self.settle();
     }
 
     /// Starts a new segment, fills it by `write`, makes it durable, then removes all segments before it. A crash in between

@@ -1,7 +1,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
+
+use super::PartitionHandle;
+use crate::error::{Error, ErrorCode};
 
 /// Told when a partition has news. Keeps one permit, so news between a look and a wait are not lost.
 #[derive(Debug, Default)]
@@ -69,5 +72,19 @@ impl Drop for WatchGuard {
             signals.remove(index);
         }
         self.list.count.store(signals.len(), Ordering::Release);
+    }
+}
+
+impl PartitionHandle {
+    /// Completes when everything before `end` counts: it can be read, and is as durable as the topic's `flush.messages` asks. At
+    /// once where the page cache is good enough. An error if the disk failed; the partition takes no more writes then.
+    pub fn acknowledged(&self, end: i64) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let (sender, receiver) = oneshot::channel();
+        self.when_acknowledged(end, move |result| drop(sender.send(result)));
+        let id = self.topic_partition().clone();
+        async move {
+            let ended = |_| Error::new(ErrorCode::KafkaStorageError, format!("{id}: the broker ended before this was durable"));
+            receiver.await.map_err(ended)?
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{DataSignal, PartitionConfig, PartitionHandle};
+use super::{DataSignal, Flusher, PartitionConfig, PartitionHandle, Surroundings};
 use crate::config::BrokerConfig;
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
@@ -29,6 +29,22 @@ impl Clock for Set {
     }
 }
 
+/// Flushes on the spot.
+#[derive(Debug)]
+struct OnTheSpot;
+
+impl Flusher for OnTheSpot {
+    fn flush(&self, partition: &PartitionHandle) {
+        partition.flush();
+    }
+
+    fn look_again(&self) {}
+}
+
+pub(super) fn around(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Arc<Surroundings> {
+    Arc::new(Surroundings { disk, clock, flusher: Arc::new(OnTheSpot) })
+}
+
 pub(super) const NOW: i64 = 1_700_000_000_000;
 const HOUR: i64 = 3_600_000;
 
@@ -51,7 +67,7 @@ pub(super) fn but(change: impl FnOnce(&mut TopicConfig)) -> PartitionConfig {
 
 pub(super) fn open(disk: &Arc<dyn Disk>, config: PartitionConfig) -> PartitionHandle {
     let clock = Arc::new(Set(AtomicI64::new(NOW)));
-    PartitionHandle::open(disk.clone(), TopicPartition::new("t", 0), config, clock, Opening::default()).expect("opened")
+    PartitionHandle::open(around(disk.clone(), clock), TopicPartition::new("t", 0), config, Opening::default()).expect("opened")
 }
 
 pub(super) fn memory() -> Arc<dyn Disk> {

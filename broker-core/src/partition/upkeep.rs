@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorCode};
 impl PartitionHandle {
     /// Removes the segments that are to go by now. Their files stay for `file.delete.delay.ms`.
     pub(crate) fn retain(&self) -> Result<(), Error> {
-        let clock = &self.0.clock;
+        let clock = &self.0.surroundings.clock;
         let failed = |error| storage(&self.0.id, "cannot drop old records", error);
         let (leaving, delay) = {
             let mut state = self.state();
@@ -33,7 +33,7 @@ impl PartitionHandle {
     /// Removes the files of segments that went long enough ago; when to look again, if there are others.
     pub(crate) fn remove_files(&self) -> Result<Option<u64>, Error> {
         let mut state = self.state();
-        let remove = state.log.take_doomed(self.0.clock.monotonic_ms());
+        let remove = state.log.take_doomed(self.0.surroundings.clock.monotonic_ms());
         let next = state.log.next_doom();
         drop(state);
         if self.is_deleted() {

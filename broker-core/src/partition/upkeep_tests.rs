@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::PartitionHandle;
-use super::tests::with;
+use super::tests::{around, with};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::log::Opening;
@@ -59,7 +59,7 @@ impl World {
         let segment_bytes = if topic.segment_bytes == keep().segment_bytes { 2 * size } else { topic.segment_bytes };
         let config = with(TopicConfig { segment_bytes, ..topic });
         let id = TopicPartition::new("t", 0);
-        let partition = PartitionHandle::open(Arc::new(disk.clone()), id, config, time.clone(), Opening::default());
+        let partition = PartitionHandle::open(around(Arc::new(disk.clone()), time.clone()), id, config, Opening::default());
         Self { disk, time, partition: partition.expect("opened") }
     }
 

@@ -4,6 +4,7 @@ mod changes;
 mod driver;
 mod random;
 mod shard;
+mod syncer;
 mod upkeep;
 
 pub(crate) use changes::Counter;
@@ -11,4 +12,5 @@ pub use changes::GroupChanges;
 pub(crate) use driver::{Driver, OffsetsRetention};
 pub(crate) use random::Random;
 pub(crate) use shard::{Shard, ShardConfig};
-pub(crate) use upkeep::{Intervals, Kept, Upkeep};
+pub(crate) use syncer::Syncer;
+pub(crate) use upkeep::{Bell, Intervals, Kept, Upkeep};

@@ -14,10 +14,8 @@ use crate::coordinator::group::{
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
 use crate::log::Opening;
-use crate::partition::{PartitionConfig, PartitionHandle};
+use crate::partition::{PartitionConfig, PartitionHandle, Surroundings};
 use crate::record::{BatchBuilder, batches};
-use crate::storage::Disk;
-use crate::time::Clock;
 use crate::topic_config::{CleanupPolicy, TopicConfig};
 
 /// How large a batch of a rewrite grows.
@@ -28,8 +26,7 @@ const LOAD_BYTES: usize = 1 << 20;
 /// What a shard is made from.
 #[derive(Debug)]
 pub(crate) struct ShardConfig {
-    disk: Arc<dyn Disk>,
-    clock: Arc<dyn Clock>,
+    surroundings: Arc<Surroundings>,
     id: TopicPartition,
     rewrite_bytes: u64,
     partition: PartitionConfig,
@@ -38,11 +35,10 @@ pub(crate) struct ShardConfig {
 }
 
 impl ShardConfig {
-    pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: &BrokerConfig, id: TopicPartition, opening: Opening) -> Self {
+    pub fn new(surroundings: Arc<Surroundings>, config: &BrokerConfig, id: TopicPartition, opening: Opening) -> Self {
         Self {
             opening,
-            disk,
-            clock,
+            surroundings,
             id,
             rewrite_bytes: config.offsets_topic_segment_bytes,
             partition: PartitionConfig::new(
@@ -115,7 +111,7 @@ impl Shard {
     }
 
     fn now(&self) -> u64 {
-        self.config.clock.monotonic_ms()
+        self.config.surroundings.clock.monotonic_ms()
     }
 
     /// Reads groups and offsets back from the log.
@@ -149,13 +145,8 @@ impl Shard {
     fn log(&mut self) -> Result<&PartitionHandle, Error> {
         if self.log.is_none() {
             let config = &self.config;
-            let opened = PartitionHandle::open(
-                config.disk.clone(),
-                config.id.clone(),
-                config.partition.clone(),
-                config.clock.clone(),
-                config.opening,
-            )?;
+            let opened =
+                PartitionHandle::open(config.surroundings.clone(), config.id.clone(), config.partition.clone(), config.opening)?;
             self.log = Some(opened);
         }
         Ok(self.log.as_ref().expect("set above"))
@@ -202,7 +193,7 @@ impl Shard {
 
     fn store_offsets(&mut self, group: &str, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
         self.rewrite_if_due()?;
-        let wall = self.config.clock.wall_ms();
+        let wall = self.config.surroundings.clock.wall_ms();
         for commit in offsets {
             encode_commit(group, commit, wall, &mut self.key, &mut self.value);
             self.builder.append(wall, Some(&self.key), Some(&self.value), &[]);
@@ -221,7 +212,7 @@ impl Shard {
             return Ok(());
         }
         let log = self.log()?.clone();
-        let wall = self.config.clock.wall_ms();
+        let wall = self.config.surroundings.clock.wall_ms();
         let Self { groups, builder, key, value, .. } = self;
         let mut written = 0;
         log.rewrite(|log| {
@@ -317,7 +308,7 @@ impl Shard {
     }
 
     fn store_group(&mut self, id: &str) -> Result<(), Error> {
-        let wall = self.config.clock.wall_ms();
+        let wall = self.config.surroundings.clock.wall_ms();
         let Some((generation, members)) = self.groups.stored(id) else { return Ok(()) };
         encode_group(id, generation, &members, wall, &mut self.key, &mut self.value);
         let protocol_type = members.protocol_type.to_owned();
@@ -353,7 +344,7 @@ impl Shard {
 
     /// Offsets and groups that have had their time.
     pub fn expire_offsets(&mut self, retention_ms: i64) -> Result<(), Error> {
-        let wall = self.config.clock.wall_ms();
+        let wall = self.config.surroundings.clock.wall_ms();
         let expired = self.groups.expired(wall, retention_ms);
         for (group, partitions, ended) in &expired {
             tracing::info!(target: "broker_core::group", %group, offsets = partitions.len(), ended, "offsets.retention.minutes have passed");
@@ -363,7 +354,7 @@ impl Shard {
 
     /// Writes tombstones, then applies them.
     fn take_away(&mut self, gone: Expired) -> Result<(), Error> {
-        let wall = self.config.clock.wall_ms();
+        let wall = self.config.surroundings.clock.wall_ms();
         for (group, partitions, ends) in &gone {
             for partition in partitions {
                 let (topic, partition) = (&*partition.topic, partition.partition);

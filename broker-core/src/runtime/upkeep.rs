@@ -1,4 +1,4 @@
-//! Housekeeping: retention, files that are to go, checkpoints. One thread does it where a disk takes its time, one task on the
+//! Housekeeping: retention, files that are to go, flushes that are due, checkpoints. One thread does it where a disk takes its time, one task on the
 //! runtime's clock where it does not. What is done when is decided in one place, for both.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -62,6 +62,7 @@ impl Plan {
                 Ok(at) => next = next.min(at.unwrap_or(u64::MAX)),
                 Err(error) => say(error),
             }
+            next = next.min(partition.flush_in_time().unwrap_or(u64::MAX));
         }
         if retain {
             self.retention_at = now + self.intervals.retention_ms;
@@ -108,23 +109,45 @@ fn compact_one(kept: &dyn Kept, partition: &PartitionHandle, dedupe_bytes: usize
     Ok(())
 }
 
-/// Tells the one who works that it is over.
+/// Wakes the one who works.
 #[derive(Debug, Default)]
-struct Ending {
-    over: Mutex<bool>,
+pub(crate) struct Bell {
+    state: Mutex<BellState>,
     thread: Condvar,
     task: Notify,
 }
 
-impl Ending {
-    fn over(&self) -> MutexGuard<'_, bool> {
-        self.over.lock().unwrap_or_else(PoisonError::into_inner)
+#[derive(Debug, Default)]
+struct BellState {
+    rung: bool,
+    over: bool,
+}
+
+impl Bell {
+    fn state(&self) -> MutexGuard<'_, BellState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something may be due sooner than was thought.
+    pub fn ring(&self) {
+        self.state().rung = true;
+        self.thread.notify_all();
+        self.task.notify_one();
     }
 
     fn end(&self) {
-        *self.over() = true;
-        self.thread.notify_all();
-        self.task.notify_one();
+        self.state().over = true;
+        self.ring();
+    }
+
+    /// Waits on a thread until it is rung, so long at most; false when it is over.
+    fn wait(&self, time: Duration) -> bool {
+        let mut state = self.state();
+        if !state.rung {
+            (state, _) = self.thread.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.rung = false;
+        !state.over
     }
 }
 
@@ -141,14 +164,14 @@ pub(crate) struct Upkeep {
     intervals: Intervals,
     clock: Arc<dyn Clock>,
     on_thread: bool,
-    ending: Arc<Ending>,
+    bell: Arc<Bell>,
     worker: Mutex<Worker>,
 }
 
 impl Upkeep {
     /// Nothing is done before it is started.
-    pub fn new(kept: Arc<dyn Kept>, intervals: Intervals, clock: Arc<dyn Clock>, on_thread: bool) -> Self {
-        Self { kept, intervals, clock, on_thread, ending: Arc::default(), worker: Mutex::new(Worker::None) }
+    pub fn new(kept: Arc<dyn Kept>, intervals: Intervals, clock: Arc<dyn Clock>, bell: Arc<Bell>, on_thread: bool) -> Self {
+        Self { kept, intervals, clock, on_thread, bell, worker: Mutex::new(Worker::None) }
     }
 
     /// Starts it, if it is not running. A task needs a runtime: where there is none, somebody who has one calls again.
@@ -159,25 +182,25 @@ impl Upkeep {
             Worker::Thread(_) => true,
             Worker::Task(task) => !task.is_finished(),
         };
-        if running || *self.ending.over() {
+        if running || self.bell.state().over {
             return;
         }
-        let (kept, clock, ending) = (self.kept.clone(), self.clock.clone(), self.ending.clone());
+        let (kept, clock, bell) = (self.kept.clone(), self.clock.clone(), self.bell.clone());
         let plan = Plan::new(self.intervals, clock.monotonic_ms());
         if self.on_thread {
-            let work = move || on_thread(plan, kept.as_ref(), clock.as_ref(), &ending);
+            let work = move || on_thread(plan, kept.as_ref(), clock.as_ref(), &bell);
             match thread::Builder::new().name("broker-upkeep".to_owned()).spawn(work) {
                 Ok(thread) => *worker = Worker::Thread(thread),
                 Err(error) => tracing::error!(target: "broker_core::upkeep", %error, "no thread: old records stay"),
             }
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            *worker = Worker::Task(runtime.spawn(on_runtime(plan, kept, clock, ending)));
+            *worker = Worker::Task(runtime.spawn(on_runtime(plan, kept, clock, bell)));
         }
     }
 
     /// Ends it, and returns when it has ended.
     pub fn close(&self) {
-        self.ending.end();
+        self.bell.end();
         match std::mem::replace(&mut *self.worker.lock().unwrap_or_else(PoisonError::into_inner), Worker::None) {
             Worker::None => {}
             Worker::Thread(thread) => drop(thread.join()),
@@ -192,30 +215,28 @@ impl Drop for Upkeep {
     }
 }
 
-fn on_thread(mut plan: Plan, kept: &dyn Kept, clock: &dyn Clock, ending: &Ending) {
+fn on_thread(mut plan: Plan, kept: &dyn Kept, clock: &dyn Clock, bell: &Bell) {
     loop {
         let now = clock.monotonic_ms();
-        let wait = Duration::from_millis(plan.step(kept, now).saturating_sub(now));
-        let over = ending.over();
-        if *over {
-            return;
-        }
-        let (over, _) = ending.thread.wait_timeout(over, wait).unwrap_or_else(PoisonError::into_inner);
-        if *over {
+        let wait = plan.step(kept, now).saturating_sub(now);
+        if !bell.wait(Duration::from_millis(wait)) {
             return;
         }
     }
 }
 
-async fn on_runtime(mut plan: Plan, kept: Arc<dyn Kept>, clock: Arc<dyn Clock>, ending: Arc<Ending>) {
+async fn on_runtime(mut plan: Plan, kept: Arc<dyn Kept>, clock: Arc<dyn Clock>, bell: Arc<Bell>) {
     loop {
         let now = clock.monotonic_ms();
-        let wait = Duration::from_millis(plan.step(kept.as_ref(), now).saturating_sub(now));
+        let wait = plan.step(kept.as_ref(), now).saturating_sub(now);
         tokio::select! {
             biased;
-            // First whether it is over: what is due then is nobody's.
-            () = ending.task.notified() => return,
-            () = tokio::time::sleep(wait) => {}
+            // First whether it was rung: it may be over, and then what is due is nobody's.
+            () = bell.task.notified() => {}
+            () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+        }
+        if bell.state().over {
+            return;
         }
     }
 }

@@ -19,7 +19,9 @@ pub struct TopicConfig {
     pub delete_retention_ms: i64,
     /// `file.delete.delay.ms`: how long the file of a removed segment stays; one minute.
     pub file_delete_delay_ms: i64,
-    /// `flush.messages`: records between two syncs of the log; no bound.
+    /// `flush.messages`: how many records may not be durable yet before writes wait until they are; no bound. 1 is a sync for
+    /// every write: who writes at the same time shares it. `__consumer_offsets` does not follow it: a commit that a power cut
+    /// takes costs only that its records are delivered again.
     pub flush_messages: i64,
     /// `flush.ms`: how long a record may wait for the next sync; no bound.
     pub flush_ms: i64,

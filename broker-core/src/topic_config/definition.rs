@@ -29,8 +29,6 @@ pub(super) struct Definition {
 
 const INT_MAX: i64 = i32::MAX as i64;
 
-const FLUSH: Option<&str> = Some("logs are synced when the broker closes");
-
 /// All settings of a topic in Kafka 4, by name.
 const DEFINITIONS: &[Definition] = &[
     setting("cleanup.policy", "log.cleanup.policy", ConfigKind::List, Field::CleanupPolicy, None),
@@ -40,8 +38,8 @@ const DEFINITIONS: &[Definition] = &[
     number("compression.zstd.level", "compression.zstd.level", |c| &mut c.compression_zstd_level, -131_072, 22, None),
     long("delete.retention.ms", "log.cleaner.delete.retention.ms", |c| &mut c.delete_retention_ms, 0, None),
     long("file.delete.delay.ms", "log.segment.delete.delay.ms", |c| &mut c.file_delete_delay_ms, 0, None),
-    long("flush.messages", "log.flush.interval.messages", |c| &mut c.flush_messages, 1, FLUSH),
-    long("flush.ms", "log.flush.interval.ms", |c| &mut c.flush_ms, 0, FLUSH),
+    long("flush.messages", "log.flush.interval.messages", |c| &mut c.flush_messages, 1, None),
+    long("flush.ms", "log.flush.interval.ms", |c| &mut c.flush_ms, 0, None),
     only("follower.replication.throttled.replicas", ConfigKind::List, &[""], "there are no followers"),
     number("index.interval.bytes", "log.index.interval.bytes", |c| &mut c.index_interval_bytes, 0, INT_MAX, None),
     only("leader.replication.throttled.replicas", ConfigKind::List, &[""], "there are no followers"),

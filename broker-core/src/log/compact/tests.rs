@@ -57,7 +57,7 @@ fn contents(log: &mut Log) -> Vec<(i64, i64, String, Option<String>)> {
     let mut found = Vec::new();
     let mut next = log.start();
     while next < log.end() {
-        for bytes in super::super::read(|look| look(log), next, 1).expect("read") {
+        for bytes in super::super::read(|look| look(log), next, i64::MAX, 1).expect("read") {
             for batch in batches(&bytes) {
                 let batch = batch.expect("a batch");
                 batch.verify_crc().expect("sound");
@@ -76,7 +76,7 @@ fn contents(log: &mut Log) -> Vec<(i64, i64, String, Option<String>)> {
 
 fn all_batches(log: &mut Log) -> Vec<Batch> {
     let start = log.start();
-    let runs = super::super::read(|look| look(log), start, usize::MAX).expect("read");
+    let runs = super::super::read(|look| look(log), start, i64::MAX, usize::MAX).expect("read");
     runs.iter().flat_map(batches).map(|batch| batch.expect("a batch")).collect()
 }
 
@@ -125,7 +125,7 @@ fn offsets_in_gaps_and_timestamps_are_found() {
     let (_disk, mut log) = three_keys(Codec::None);
     run(&mut log, 1000, usize::MAX);
     for offset in 0..90 {
-        let runs = super::super::read(|look| look(&mut log), offset, 1).expect("read");
+        let runs = super::super::read(|look| look(&mut log), offset, i64::MAX, 1).expect("read");
         let first = batches(&runs[0]).next().expect("one").expect("a batch");
         assert!(first.last_offset() >= offset, "{offset}");
     }
@@ -250,6 +250,7 @@ fn a_reader_that_was_under_way_misses_nothing() {
                     look(&mut log.borrow_mut());
                 },
                 next,
+                i64::MAX,
                 300,
             );
             for batch in runs.expect("read").iter().flat_map(batches) {

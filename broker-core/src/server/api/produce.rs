@@ -5,7 +5,8 @@
 //!   were the reason (8).
 //! - zstd needs version 7.
 //! - With acks 0 there is no answer; an error closes the connection, the only way to tell.
-//! - With acks 1 and -1 the answer comes when the batch is in the log: there is one broker, so both mean the same.
+//! - With acks 1 and -1 the answer comes when the batch is in the log, and as durable as the topic's `flush.messages` asks: there is
+//!   one broker, so both mean the same.
 //!
 //! Left out: transactions.
 
@@ -30,11 +31,13 @@ pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I16, I32, array(&[TEXT, ar
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ProduceRequest) -> Maybe<ProduceResponse> {
     let acceptable = check(&body);
     let mut first_error = None;
-    let topics = body.topic_data.into_iter().map(|topic| {
-        let one = |data: PartitionProduceData| {
+    let mut waits = Vec::new();
+    let topics = body.topic_data.into_iter().enumerate().map(|(place, topic)| {
+        let one = |(inner, data): (usize, PartitionProduceData)| {
             let index = data.index;
+            let mut waits_for = |partition, end| waits.push(Waits { place: (place, inner), partition, end });
             let produced = match &acceptable {
-                Ok(()) => produce(&client.shared.broker, &topic.name, data, request.version),
+                Ok(()) => produce(&client.shared.broker, &topic.name, data, request.version, &mut waits_for),
                 Err((code, text)) => Err(Error::new(*code, text.clone())),
             };
             produced.unwrap_or_else(|error| {
@@ -42,15 +45,30 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
                 refused(index, &error, request.version)
             })
         };
-        let partitions = topic.partition_data.into_iter().map(one).collect();
+        let partitions = topic.partition_data.into_iter().enumerate().map(one).collect();
         TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(partitions)
     });
-    let response = ProduceResponse::default().with_responses(topics.collect());
+    let mut response = ProduceResponse::default().with_responses(topics.collect());
+    for Waits { place, partition, end } in waits {
+        // Without acks as well: an error has to be told.
+        if let Err(error) = partition.acknowledged(end).await {
+            first_error.get_or_insert_with(|| error.to_string());
+            let index = partition.topic_partition().partition;
+            response.responses[place.0].partition_responses[place.1] = refused(index, &error, request.version);
+        }
+    }
     match first_error {
         Some(error) if body.acks == 0 => Maybe::Close(format!("a produce without acks failed: {error}")),
         None if body.acks == 0 => Maybe::Silent,
         _ => Maybe::Body(response),
     }
+}
+
+/// A batch that does not count before the disk has it: which answer it belongs to, and what to wait for.
+struct Waits {
+    place: (usize, usize),
+    partition: PartitionHandle,
+    end: i64,
 }
 
 fn check(body: &ProduceRequest) -> Result<(), (ErrorCode, String)> {
@@ -63,7 +81,13 @@ fn check(body: &ProduceRequest) -> Result<(), (ErrorCode, String)> {
     Ok(())
 }
 
-fn produce(broker: &Broker, topic: &str, data: PartitionProduceData, version: i16) -> Result<PartitionProduceResponse, Error> {
+fn produce(
+    broker: &Broker,
+    topic: &str,
+    data: PartitionProduceData,
+    version: i16,
+    waits_for: &mut impl FnMut(PartitionHandle, i64),
+) -> Result<PartitionProduceResponse, Error> {
     let partition: PartitionHandle = broker.partition(topic, data.index)?;
     let records = data.records.unwrap_or_default();
     if version < 7 && Batch::parse(&records).is_ok_and(|batch| batch.codec() == Ok(Codec::Zstd)) {
@@ -72,6 +96,9 @@ fn produce(broker: &Broker, topic: &str, data: PartitionProduceData, version: i1
     }
     // The request's bytes belong to all its partitions; a batch is stamped, so it needs bytes of its own.
     let produced = partition.produce(BytesMut::from(&records[..]))?;
+    if partition.end_offset() < produced.end_offset {
+        waits_for(partition.clone(), produced.end_offset);
+    }
     Ok(PartitionProduceResponse::default()
         .with_index(data.index)
         .with_base_offset(produced.base_offset)

@@ -34,6 +34,10 @@ impl Bench {
     async fn with(config: ServerConfig) -> Self {
         let broker = Broker::in_memory();
         broker.create_topic(&NewTopic::new("t").partitions(2)).expect("a topic");
+        Self::on(broker, config).await
+    }
+
+    async fn on(broker: Broker, config: ServerConfig) -> Self {
         let server = Server::start(broker.clone(), config).await.expect("a server");
         let stream = TcpStream::connect(server.address()).await.expect("connected");
         Self { server, broker, stream, correlation: 0 }

@@ -1,5 +1,7 @@
 //! Records in and out: Produce, Fetch, ListOffsets.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -10,10 +12,12 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Bench, name, versions};
-use crate::NewTopic;
+use crate::broker::{Broker, NewTopic};
 use crate::record::BatchBuilder;
 #[cfg(feature = "zstd")]
 use crate::record::{Codec, Compression};
+use crate::server::ServerConfig;
+use crate::storage::MemoryDisk;
 
 pub(super) fn batch(value: &[u8]) -> Bytes {
     let mut batch = BatchBuilder::new();
@@ -240,4 +244,37 @@ async fn the_latest_timestamp_need_not_be_the_last() {
         bench.ask(3, &produce("t", 0, batch.build().freeze())).await;
     }
     assert_eq!(latest(&bench), Some((3, 30)));
+}
+
+/// With every write synced, an answer says that the disk has it, or that it has not.
+#[tokio::test]
+async fn an_answer_waits_for_the_disk_where_the_topic_asks_for_it() {
+    let disk = MemoryDisk::new();
+    let broker = Broker::builder().disk(Arc::new(disk.clone())).seed(1).open().expect("opened");
+    let mut topic = NewTopic::new("t").partitions(2);
+    topic.configs.insert("flush.messages".to_owned(), "1".to_owned());
+    broker.create_topic(&topic).expect("a topic");
+    let mut bench = Bench::on(broker, ServerConfig::default()).await;
+    for acks in [1, -1] {
+        let answer = bench.ask(9, &produce("t", 0, batch(b"v")).with_acks(acks)).await;
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    }
+    // The write works, its sync does not.
+    disk.fail_after(1);
+    let answer = bench.ask(9, &produce("t", 0, batch(b"v"))).await;
+    disk.heal();
+    let answer = &answer.responses[0].partition_responses[0];
+    let text = answer.error_message.as_ref().expect("a text");
+    assert_eq!((answer.error_code, answer.base_offset), (56, -1));
+    assert!(text.contains("t-0 takes no writes") && text.contains("injected fault"), "{text}");
+    let answer = bench.ask(9, &produce("t", 0, batch(b"v"))).await;
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 56, "refused from then on");
+    let answer = bench.ask(9, &produce("t", 1, batch(b"v"))).await;
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0, "the other partition goes on");
+    let answer = bench.ask(12, &fetch("t", 0, 0)).await;
+    let found = &answer.responses[0].partitions[0];
+    assert_eq!((found.error_code, found.high_watermark), (0, 2), "what was acknowledged is read");
+    disk.crash();
+    let broker = Broker::builder().disk(Arc::new(disk)).seed(1).open().expect("opened");
+    assert_eq!([0, 1].map(|number| broker.partition("t", number).expect("there").end_offset()), [2, 1]);
 }

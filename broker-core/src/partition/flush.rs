@@ -1,0 +1,161 @@
+//! When a write counts: at once where the page cache is good enough, or when it is durable. Who waits for that waits together with
+//! everybody else who wrote meanwhile: one sync serves them all, and it is made without the partition's lock.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use super::{PartitionHandle, State, storage};
+use crate::error::{Error, ErrorCode};
+
+/// Who makes partitions durable when they ask for it.
+pub(crate) trait Flusher: Send + Sync {
+    /// Calls [`PartitionHandle::flush`] soon: later, or before it returns.
+    fn flush(&self, partition: &PartitionHandle);
+    /// A partition is to be flushed at some time from now on: ask them all again.
+    fn look_again(&self);
+}
+
+/// What the partition's lock guards of this.
+#[derive(Default)]
+pub(super) struct Flushing {
+    /// Nothing may be read, nor is acknowledged, before everything up to here is durable.
+    must: i64,
+    /// Whether a flush was asked for that has not begun.
+    asked: bool,
+    /// When everything is to be durable, by the clock that measures time-outs.
+    at_ms: Option<u64>,
+    waiting: Vec<Waiting>,
+}
+
+/// Somebody who waits until everything before an offset counts.
+struct Waiting {
+    end: i64,
+    done: Done,
+}
+
+type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+impl fmt::Debug for Flushing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flushing").field("must", &self.must).field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is to be asked of the flusher, once the lock is released.
+#[derive(Debug, Clone, Copy, Default)]
+#[must_use]
+pub(super) struct Ask {
+    now: bool,
+    in_time: bool,
+}
+
+impl PartitionHandle {
+    /// A batch was appended: it may be read, or must be durable first.
+    pub(super) fn appended(&self, state: &mut State, flush_ms: i64) -> Ask {
+        let State { log, flushing, .. } = state;
+        let mut ask = Ask::default();
+        if log.is_flush_due() {
+            flushing.must = log.end();
+        }
+        if flushing.must <= log.recovery_point() {
+            self.0.end.store(log.end(), Ordering::Release);
+        }
+        if flushing.must > log.recovery_point() || log.has_closed_segments_to_sync() {
+            ask.now = !std::mem::replace(&mut flushing.asked, true);
+        }
+        if flush_ms < i64::MAX && flushing.at_ms.is_none() {
+            flushing.at_ms = Some(self.0.surroundings.clock.monotonic_ms().saturating_add(flush_ms as u64));
+            ask.in_time = true;
+        }
+        ask
+    }
+
+    /// To be called when the lock is released.
+    pub(super) fn ask(&self, ask: Ask) {
+        if ask.now {
+            self.0.surroundings.flusher.flush(self);
+        }
+        if ask.in_time {
+            self.0.surroundings.flusher.look_again();
+        }
+    }
+
+    /// Makes durable what somebody waits for; otherwise what the segments hold that are not appended to any more.
+    pub(crate) fn flush(&self) {
+        let job = {
+            let mut state = self.state();
+            state.flushing.asked = false;
+            let all = state.flushing.must > state.log.recovery_point();
+            state.log.begin_sync(all)
+        };
+        self.sync_and_settle(job);
+    }
+
+    /// Flushes if it is time; when it will be, otherwise.
+    pub(crate) fn flush_in_time(&self) -> Option<u64> {
+        let now = self.0.surroundings.clock.monotonic_ms();
+        let job = {
+            let mut state = self.state();
+            match state.flushing.at_ms {
+                Some(at) if at <= now => state.flushing.at_ms = None,
+                later => return later,
+            }
+            state.log.begin_sync(true)
+        };
+        self.sync_and_settle(job);
+        None
+    }
+
+    fn sync_and_settle(&self, job: std::io::Result<Option<crate::log::SyncJob>>) {
+        if let Ok(Some(job)) = job {
+            let result = job.run();
+            if let Err(error) = self.state().log.finish_sync(&job, result) {
+                tracing::error!(target: "broker_core::storage", partition = %self.0.id, %error, "a sync failed: no more writes are taken");
+            }
+        }
+        self.settle();
+    }
+
+    /// Shows what counts by now, and tells who waited for it.
+    pub(super) fn settle(&self) {
+        let mut told: Vec<(Waiting, Result<(), Error>)> = Vec::new();
+        {
+            let mut state = self.state();
+            let State { log, flushing, .. } = &mut *state;
+            if let Err(error) = log.check_sound() {
+                let text = error.to_string();
+                let failed =
+                    |waiting| (waiting, Err(storage(&self.0.id, "takes no writes", std::io::Error::other(text.clone()))));
+                told.extend(flushing.waiting.drain(..).map(failed));
+            } else if self.is_deleted() {
+                let text = || Error::new(ErrorCode::UnknownTopicOrPartition, format!("{} was deleted", self.0.id));
+                told.extend(flushing.waiting.drain(..).map(|waiting| (waiting, Err(text()))));
+            } else {
+                let counts = if flushing.must <= log.recovery_point() { log.end() } else { log.recovery_point() };
+                let end = self.end_offset().max(counts);
+                self.0.end.store(end, Ordering::Release);
+                told.extend(flushing.waiting.extract_if(.., |waiting| waiting.end <= end).map(|waiting| (waiting, Ok(()))));
+            }
+        }
+        self.0.watchers.notify();
+        told.into_iter().for_each(|(waiting, result)| (waiting.done)(result));
+    }
+
+    /// Behind the last write, if that does not count yet: something waits for the disk.
+    pub fn unacknowledged(&self) -> Option<i64> {
+        let end = self.state().log.end();
+        (end > self.end_offset()).then_some(end)
+    }
+
+    /// Calls `done` when everything before `end` counts: it can be read, and is as durable as the topic's `flush.messages` asks.
+    /// At once where the page cache is good enough.
+    pub fn when_acknowledged(&self, end: i64, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        if self.end_offset() < end {
+            self.state().flushing.waiting.push(Waiting { end, done: Box::new(done) });
+            // It may have come to count, or to fail, in between.
+            self.settle();
+        } else {
+            done(Ok(()));
+        }
+    }
+}
