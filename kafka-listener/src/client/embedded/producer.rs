@@ -221,14 +221,28 @@ impl Drop for Shared {
     }
 }
 
+/// Completes when what was sent has its result: the disk may take its time.
+async fn settled(queues: &[Arc<Queue>]) {
+    for queue in queues {
+        if let Some(end) = queue.handle.unacknowledged() {
+            // Each send has its own result.
+            let _ = queue.handle.acknowledged(end).await;
+        }
+    }
+}
+
 impl Producer for EmbeddedProducer {
     fn send(&self, record: RawProducerRecord<'_>) -> SendHandle {
         self.0.send(record).unwrap_or_else(SendHandle::failed)
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<(), ClientError>> {
-        self.0.queues().iter().for_each(|queue| queue.flush());
-        Box::pin(std::future::ready(Ok(())))
+        let queues = self.0.queues();
+        queues.iter().for_each(|queue| queue.flush());
+        Box::pin(async move {
+            settled(&queues).await;
+            Ok(())
+        })
     }
 
     fn partitions_for(&self, topic: &str) -> BoxFuture<'_, Result<i32, ClientError>> {
@@ -242,8 +256,10 @@ impl Producer for EmbeddedProducer {
             let _topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
             self.0.closed.store(true, Ordering::Release);
         }
-        self.0.queues().iter().for_each(|queue| queue.close());
-        Box::pin(async {
+        let queues = self.0.queues();
+        queues.iter().for_each(|queue| queue.close());
+        Box::pin(async move {
+            settled(&queues).await;
             self.0.linger.close().await;
             Ok(())
         })

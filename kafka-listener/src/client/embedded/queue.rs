@@ -124,11 +124,16 @@ impl Queue {
         if result.is_ok() {
             state.sequence = ((i64::from(state.sequence) + count) % (i64::from(i32::MAX) + 1)) as i32;
         }
-        cell.complete(match result {
-            Ok(_) if self.acks == Acks::Zero => Ok((-1, None)),
-            Ok(produced) => Ok((produced.base_offset, produced.log_append_time)),
-            Err(error) => Err(client_error(error)),
-        });
+        match result {
+            Ok(_) if self.acks == Acks::Zero => cell.complete(Ok((-1, None))),
+            Ok(produced) => {
+                let placed = (produced.base_offset, produced.log_append_time);
+                // At once, unless the topic asks for the disk: then whoever syncs it tells.
+                let end = produced.end_offset;
+                self.handle.when_acknowledged(end, move |durable| cell.complete(durable.map(|()| placed).map_err(client_error)));
+            }
+            Err(error) => cell.complete(Err(client_error(error))),
+        }
     }
 
     pub fn flush(&self) {

@@ -259,3 +259,31 @@ async fn a_producer_is_idempotent_unless_its_settings_say_otherwise() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_send_waits_for_the_disk_where_the_topic_asks_for_it() {
+    let disk = broker_core::storage::MemoryDisk::new();
+    let broker = Broker::builder().disk(Arc::new(disk.clone())).clock(Arc::new(TokioClock::new(1_000_000))).open();
+    let backend = EmbeddedBackend::new(broker.expect("opened"), true);
+    for (name, every) in [("synced", "1"), ("cached", "1000")] {
+        let configs = [("flush.messages".to_owned(), every.to_owned())].into();
+        let made = broker_core::NewTopic { name: name.to_owned(), partitions: Some(1), configs };
+        backend.broker.create_topic(&made).expect("created");
+    }
+    let producer = producer(&backend);
+    let synced = producer.send(record("synced", b"1")).await.expect("sent");
+    producer.send(record("cached", b"1")).await.expect("sent");
+    // The write works, its sync does not.
+    disk.fail_after(1);
+    let error = producer.send(record("synced", b"2")).await.expect_err("not durable").to_string();
+    assert!(error.contains("synced-0 takes no writes") && error.contains("injected fault"), "{error}");
+    disk.heal();
+    producer.flush().await.expect("nobody is left waiting");
+    producer.send(record("synced", b"3")).await.expect_err("refused from then on");
+    producer.send(record("cached", b"2")).await.expect("the other topic goes on");
+    producer.close().await.expect("closed");
+    disk.crash();
+    let broker = Broker::builder().disk(Arc::new(disk)).open().expect("opened");
+    let ends = ["synced", "cached"].map(|name| broker.partition(name, 0).expect("there").end_offset());
+    assert_eq!((ends, synced.offset), ([1, 0], 0), "what was acknowledged as durable, and nothing of the page cache");
+}
