@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::config::ServerConfig;
 use super::connection::{self, Client};
+use super::memory::Pool;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 
@@ -43,6 +44,16 @@ pub struct Server {
 pub(super) struct Shared {
     pub broker: Broker,
     pub config: ServerConfig,
+    pub requests: Arc<Pool>,
+    pub answers: Arc<Pool>,
+}
+
+impl Shared {
+    pub fn new(broker: Broker, config: ServerConfig) -> Arc<Self> {
+        let requests = Pool::new(config.queued_max_request_bytes);
+        let answers = Pool::new(config.queued_max_response_bytes);
+        Arc::new(Self { broker, config, requests, answers })
+    }
 }
 
 impl Server {
@@ -58,9 +69,12 @@ impl Server {
         let socket = TcpListener::bind(&config.listen).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let (stop, stopped) = watch::channel(false);
-        let shared = Arc::new(Shared { broker, config });
+        let shared = Shared::new(broker, config);
         let task = tokio::spawn(accept(socket, shared, stopped));
         tracing::info!(target: "broker_core::server", %address, "serving");
+        if !address.ip().is_loopback() {
+            tracing::warn!(target: "broker_core::server", %address, "whoever reaches this address may read, write and delete: there is no security");
+        }
         Ok(Self { address, stop, task: Some(task) })
     }
 
@@ -69,7 +83,7 @@ impl Server {
     pub async fn serve(broker: Broker, config: ServerConfig, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let (_stop, stopped) = watch::channel(false);
-        let shared = Arc::new(Shared { broker, config });
+        let shared = Shared::new(broker, config);
         connection::serve_stream(stream, Client { shared, peer: nowhere, local: nowhere }, stopped).await;
     }
 
@@ -115,7 +129,7 @@ impl Connections {
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, stopped: &watch::Receiver<bool>) {
         let from_there = self.by_ip.get(&peer.ip()).copied().unwrap_or(0);
         let config = &shared.config;
-        if self.tasks.len() >= config.max_connections || from_there >= config.max_connections_per_ip {
+        if self.tasks.len() >= config.max_connections || from_there >= config.max_connections_from(peer.ip()) {
             let open = self.tasks.len();
             tracing::warn!(target: "broker_core::server", %peer, open, from_there, "too many connections: closed");
             return;

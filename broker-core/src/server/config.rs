@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// How a broker is reached over TCP, by Kafka's names with `_` for `.`.
@@ -16,10 +18,22 @@ pub struct ServerConfig {
     pub socket_request_max_bytes: usize,
     /// `fetch.max.bytes`: the most that one fetch is given, whatever it asks for; 55 MiB. A batch that is larger is given alone.
     pub fetch_max_bytes: usize,
+    /// `queued.max.request.bytes`: what requests that arrive, or are being answered, take of memory, all connections together;
+    /// 512 MiB, where Kafka has no bound. Over it nothing is read until something is answered. What a connection needs for small
+    /// requests, 128 KiB at most, is not counted.
+    pub queued_max_request_bytes: usize,
+    /// `queued.max.response.bytes`: the same for answers that clients have not read yet; 512 MiB. This broker's own. As it comes
+    /// near, fetches are given less, and clients that do not read are let go after ten seconds.
+    pub queued_max_response_bytes: usize,
+    /// `socket.request.max.ms`: how long a request may take to arrive, from its first byte to its last; two minutes. This broker's
+    /// own: Kafka waits as long as a byte comes now and then.
+    pub socket_request_max: Duration,
     /// `max.connections`: connections at a time; 16,384, where Kafka has no bound. What is over it is closed at once.
     pub max_connections: usize,
     /// `max.connections.per.ip`: connections from one address at a time; no bound of its own by default.
     pub max_connections_per_ip: usize,
+    /// `max.connections.per.ip.overrides`: the same for some addresses; none by default. Kafka takes host names too.
+    pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// `connections.max.idle.ms`: how long a connection may say nothing, or leave its answers unread; ten minutes.
     pub connections_max_idle: Duration,
 }
@@ -33,8 +47,12 @@ impl Default for ServerConfig {
             cluster_id: "embedded-kafka-cluster".to_owned(),
             socket_request_max_bytes: 104_857_600,
             fetch_max_bytes: 57_671_680,
+            queued_max_request_bytes: 512 << 20,
+            queued_max_response_bytes: 512 << 20,
+            socket_request_max: Duration::from_secs(120),
             max_connections: 16_384,
             max_connections_per_ip: usize::MAX,
+            max_connections_per_ip_overrides: BTreeMap::new(),
             connections_max_idle: Duration::from_secs(600),
         }
     }
@@ -59,9 +77,23 @@ impl ServerConfig {
             (1024..=i32::MAX as usize).contains(&self.fetch_max_bytes),
             format!("fetch.max.bytes is {}: 1024 to 2147483647", self.fetch_max_bytes),
         );
+        for (name, bytes) in [
+            ("queued.max.request.bytes", self.queued_max_request_bytes),
+            ("queued.max.response.bytes", self.queued_max_response_bytes),
+        ] {
+            check(bytes >= 1 << 20, format!("{name} is {bytes}: at least 1048576"));
+        }
+        check(!self.socket_request_max.is_zero(), "socket.request.max.ms is 0: at least 1".to_owned());
         check(self.max_connections >= 1, "max.connections is 0: at least 1".to_owned());
         check(self.max_connections_per_ip >= 1, "max.connections.per.ip is 0: at least 1".to_owned());
         check(!self.connections_max_idle.is_zero(), "connections.max.idle.ms is 0: at least 1".to_owned());
         problems
+    }
+}
+
+impl ServerConfig {
+    /// How many connections this address may have at a time.
+    pub(super) fn max_connections_from(&self, ip: IpAddr) -> usize {
+        self.max_connections_per_ip_overrides.get(&ip).copied().unwrap_or(self.max_connections_per_ip)
     }
 }

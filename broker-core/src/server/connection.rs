@@ -6,19 +6,30 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::accept::Shared;
 use super::dispatch::{Done, answer};
-use super::frame;
+use super::frame::{self, READ_BYTES};
 use super::header::Request;
+use super::memory::Share;
 use super::outgoing::Outgoing;
 
+/// How often is looked at clients that are slow.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a client may be slow while memory is short: with its request, or until it has read `ENOUGH_BYTES`.
+const PATIENCE: Duration = Duration::from_secs(10);
+const ENOUGH_BYTES: usize = 64 * 1024;
+/// What is over this is not kept from one request to the next.
+const LARGE_BYTES: usize = 2 * 1024 * 1024;
+/// What a connection that says nothing keeps for what it may say.
+const REST_BYTES: usize = 512;
 /// Answers are written when no request is left to answer, or when this much waits.
 const FLUSH_BYTES: usize = 256 * 1024;
 /// How much is read ahead while an answer is waited for. Behind that the client waits, and whether it is gone is not noticed.
@@ -57,6 +68,12 @@ pub(super) enum End {
     Stopped,
     #[error("nothing happened for connections.max.idle.ms")]
     Idle,
+    #[error("its request did not arrive within socket.request.max.ms")]
+    Slow,
+    #[error("its request did not arrive within {} seconds while queued.max.request.bytes were short", PATIENCE.as_secs())]
+    Short,
+    #[error("it read less than {ENOUGH_BYTES} bytes in {} seconds while queued.max.response.bytes were short", PATIENCE.as_secs())]
+    Unread,
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -72,6 +89,8 @@ pub(super) enum End {
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
     // Small answers must not wait for one another; without it the connection works all the same.
     let _ = stream.set_nodelay(true);
+    // A client whose machine is gone without a word is found out while its fetch is parked.
+    let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
     let Ok(local) = stream.local_addr() else { return };
     serve_stream(stream, Client { shared, peer, local }, stopped).await;
 }
@@ -79,7 +98,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
 /// Serves a client over any stream until it ends, and says why if the client may wonder.
 pub(super) async fn serve_stream(stream: impl AsyncRead + AsyncWrite + Unpin, client: Client, stopped: watch::Receiver<bool>) {
     let peer = client.peer;
-    let mut connection = Connection { stream, stopped, incoming: BytesMut::new(), outgoing: Outgoing::default() };
+    let mut connection = Connection::new(stream, stopped, &client.shared);
     match connection.run(&client).await {
         End::Gone | End::Stopped | End::Idle => {}
         End::Io(error) => tracing::debug!(target: "broker_core::server", %peer, %error, "connection lost"),
@@ -91,10 +110,21 @@ struct Connection<S> {
     stream: S,
     stopped: watch::Receiver<bool>,
     incoming: BytesMut,
+    /// What is held of the memory for requests: the request in hand and what was read behind it.
+    requests: Share,
     outgoing: Outgoing,
+    answers: Share,
+    /// Since when a request has been arriving that is not whole yet.
+    arriving: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(stream: S, stopped: watch::Receiver<bool>, shared: &Shared) -> Self {
+        let (requests, answers) = (Share::new(shared.requests.clone()), Share::new(shared.answers.clone()));
+        let (incoming, outgoing) = (BytesMut::new(), Outgoing::default());
+        Self { stream, stopped, incoming, requests, outgoing, answers, arriving: None }
+    }
+
     async fn run(&mut self, client: &Client) -> End {
         loop {
             if let Err(end) = self.answer_what_is_there(client).await {
@@ -114,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn answer_what_is_there(&mut self, client: &Client) -> Result<(), End> {
         let limit = client.shared.config.socket_request_max_bytes;
         while let Some(frame) = frame::take(&mut self.incoming, limit)? {
+            self.arriving = None;
             let request = Request::parse(frame).ok_or(End::Header)?;
             let mut work = pin!(answer(client, request));
             let first = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
@@ -121,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(done) => done,
                 Poll::Pending => {
                     self.flush(client).await?;
-                    self.wait(work, client).await?
+                    self.wait(work).await?
                 }
             };
             match done {
@@ -129,6 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Done::Silent => {}
                 Done::Close(cause) => return Err(End::Refused(cause)),
             }
+            self.answers.set(self.outgoing.remaining());
             if self.outgoing.remaining() >= FLUSH_BYTES {
                 self.flush(client).await?;
             }
@@ -137,16 +169,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Waits for an answer, and reads on meanwhile: if the client goes, what waits for it goes too.
-    async fn wait(&mut self, mut work: impl Future<Output = Done> + Unpin, client: &Client) -> Result<Done, End> {
-        let limit = client.shared.config.socket_request_max_bytes;
+    async fn wait(&mut self, mut work: impl Future<Output = Done> + Unpin) -> Result<Done, End> {
+        let held = self.requests.held();
         loop {
-            frame::make_room(&mut self.incoming, limit);
             let ahead = self.incoming.len();
+            let reads = ahead < AHEAD_BYTES && self.requests.try_set(held + ahead + READ_BYTES);
+            if reads {
+                self.incoming.reserve(READ_BYTES);
+            }
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
                 _ = self.stopped.changed() => return Err(End::Stopped),
-                read = self.stream.read_buf(&mut self.incoming), if ahead < AHEAD_BYTES => {
+                read = self.stream.read_buf(&mut self.incoming), if reads => {
                     if read? == 0 {
                         return Err(End::Gone);
                     }
@@ -155,26 +190,85 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Writes what there is to write. A client that takes nothing is let go after `connections.max.idle.ms`; while the memory for
+    /// answers is short, one that takes little is let go soon.
     async fn flush(&mut self, client: &Client) -> Result<(), End> {
         if !self.outgoing.has_remaining() {
             return Ok(());
         }
-        let written = timeout(client.shared.config.connections_max_idle, self.stream.write_all_buf(&mut self.outgoing)).await;
-        Ok(written.map_err(|_| End::Idle)??)
+        let idle = client.shared.config.connections_max_idle;
+        let (mut any, mut enough, mut left) = (Instant::now(), Instant::now(), self.outgoing.remaining());
+        while self.outgoing.has_remaining() {
+            match timeout(idle.min(TICK), self.stream.write_buf(&mut self.outgoing)).await {
+                Ok(Ok(0)) => return Err(End::Gone),
+                Ok(written) => any = written.map(|_| Instant::now())?,
+                Err(_) if any.elapsed() >= idle => return Err(End::Idle),
+                Err(_) if enough.elapsed() >= PATIENCE && self.answers.pool().is_short() => return Err(End::Unread),
+                Err(_) => {}
+            }
+            let now_left = self.outgoing.remaining();
+            if left - now_left >= ENOUGH_BYTES {
+                (enough, left) = (any, now_left);
+                self.answers.set(now_left);
+            }
+        }
+        self.answers.set(0);
+        Ok(timeout(idle, self.stream.flush()).await.map_err(|_| End::Idle)??)
     }
 
+    /// Reads something, once there is memory for it.
     async fn read(&mut self, client: &Client) -> Result<(), End> {
         let config = &client.shared.config;
-        frame::make_room(&mut self.incoming, config.socket_request_max_bytes);
-        let read = timeout(config.connections_max_idle, self.stream.read_buf(&mut self.incoming));
-        tokio::select! {
-            biased;
-            _ = self.stopped.changed() => Err(End::Stopped),
-            read = read => match read {
-                Err(_) => Err(End::Idle),
-                Ok(Ok(0)) => Err(End::Gone),
-                Ok(read) => Ok(read.map(drop)?),
-            },
+        let idle_end = Instant::now() + config.connections_max_idle;
+        self.let_go_of_what_was_answered();
+        if self.incoming.is_empty() {
+            self.arriving = None;
+        } else {
+            self.arriving.get_or_insert_with(Instant::now);
+        }
+        let mut resting = false;
+        loop {
+            let room = if resting { REST_BYTES } else { frame::room(&self.incoming, config.socket_request_max_bytes) };
+            let reads = self.requests.try_set(self.requests.held().max(self.incoming.len() + room));
+            if reads {
+                self.incoming.reserve(room);
+            }
+            let short = self.requests.pool().is_short();
+            let patience = if short { PATIENCE.min(config.socket_request_max) } else { config.socket_request_max };
+            let late = self.arriving.map(|since| since + patience);
+            let next_look = if resting { idle_end } else { idle_end.min(Instant::now() + TICK) };
+            tokio::select! {
+                biased;
+                _ = self.stopped.changed() => return Err(End::Stopped),
+                read = self.stream.read_buf(&mut self.incoming), if reads => {
+                    return if read? == 0 { Err(End::Gone) } else { Ok(()) };
+                }
+                () = self.requests.pool().freed(), if !reads => {}
+                () = sleep_until(late.map_or(next_look, |late| late.min(next_look))) => {
+                    let now = Instant::now();
+                    if late.is_some_and(|late| now >= late) {
+                        return Err(if short { End::Short } else { End::Slow });
+                    }
+                    if now >= idle_end {
+                        return Err(End::Idle);
+                    }
+                    if self.incoming.is_empty() {
+                        // A connection that says nothing keeps next to nothing: there may be many of them.
+                        self.incoming = BytesMut::new();
+                        self.requests.set(0);
+                        resting = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The buffer of a large request goes with it; others are used again, unless memory is short.
+    fn let_go_of_what_was_answered(&mut self) {
+        let large = self.requests.held() > LARGE_BYTES || self.requests.is_counted() && self.requests.pool().is_short();
+        if large && self.incoming.len() < READ_BYTES {
+            self.incoming = BytesMut::from(&self.incoming[..]);
+            self.requests.set(0);
         }
     }
 }

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 /// Up to this size, room for a whole frame is made at once; larger ones grow with what really arrives.
 const EAGER_BYTES: usize = 1 << 20;
 /// What is read at a time, at least.
-const READ_BYTES: usize = 64 * 1024;
+pub(super) const READ_BYTES: usize = 64 * 1024;
 
 /// Why a frame cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,14 +36,14 @@ fn next_size(incoming: &BytesMut, limit: usize) -> Result<Option<usize>, FrameEr
     }
 }
 
-/// Makes room for what is read next: for the rest of a frame that has begun, but not for what its length merely claims.
-pub(super) fn make_room(incoming: &mut BytesMut, limit: usize) {
+/// How much room is made for what is read next: for the rest of a frame that has begun, but not for what its length merely claims.
+pub(super) fn room(incoming: &BytesMut, limit: usize) -> usize {
     let missing = match next_size(incoming, limit) {
         Ok(Some(size)) => (4 + size).saturating_sub(incoming.len()),
         Ok(None) | Err(_) => 0,
     };
     let eager = if missing <= EAGER_BYTES { missing } else { EAGER_BYTES.max(incoming.len()).min(missing) };
-    incoming.reserve(eager.max(READ_BYTES));
+    eager.max(READ_BYTES)
 }
 
 #[cfg(test)]
@@ -77,7 +77,10 @@ mod tests {
     fn room_follows_what_has_arrived() {
         let limit = 100 << 20;
         let mut incoming = BytesMut::from(&(limit as i32).to_be_bytes()[..]);
-        make_room(&mut incoming, limit);
-        assert!(incoming.capacity() < 2 * EAGER_BYTES, "{} bytes for four", incoming.capacity());
+        assert_eq!(room(&incoming, limit), EAGER_BYTES, "for four bytes");
+        incoming.resize(3 * EAGER_BYTES, 0);
+        assert_eq!(room(&incoming, limit), 3 * EAGER_BYTES, "as much again");
+        incoming.resize(4 + limit, 0);
+        assert_eq!(room(&incoming, limit), READ_BYTES);
     }
 }

@@ -10,6 +10,7 @@ mod connection;
 mod dispatch;
 mod frame;
 mod header;
+mod memory;
 mod outgoing;
 mod shape;
 

@@ -1,4 +1,6 @@
+use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -58,6 +60,16 @@ impl Settings {
             "socket.request.max.bytes" => into(&mut server.socket_request_max_bytes, name, value),
             "fetch.max.bytes" => into(&mut server.fetch_max_bytes, name, value),
             "max.connections" => into(&mut server.max_connections, name, value),
+            "queued.max.request.bytes" => into(&mut server.queued_max_request_bytes, name, value),
+            "queued.max.response.bytes" => into(&mut server.queued_max_response_bytes, name, value),
+            "socket.request.max.ms" => {
+                server.socket_request_max = Duration::from_millis(parsed(name, value)?);
+                Ok(())
+            }
+            "max.connections.per.ip.overrides" => {
+                server.max_connections_per_ip_overrides = overrides(name, value)?;
+                Ok(())
+            }
             "max.connections.per.ip" => into(&mut server.max_connections_per_ip, name, value),
             "connections.max.idle.ms" => {
                 server.connections_max_idle = Duration::from_millis(parsed(name, value)?);
@@ -89,6 +101,15 @@ fn parsed<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, String
 fn into<T: FromStr<Err: Display>>(field: &mut T, name: &str, value: &str) -> Result<(), String> {
     *field = parsed(name, value)?;
     Ok(())
+}
+
+/// `ADDRESS:NUMBER`, separated by commas.
+fn overrides(name: &str, value: &str) -> Result<BTreeMap<IpAddr, usize>, String> {
+    let one = |text: &str| {
+        let (ip, count) = text.rsplit_once(':').ok_or_else(|| format!("{name}: '{text}': expected address:number"))?;
+        Ok((parsed(name, ip.trim_matches(['[', ']']))?, parsed(name, count)?))
+    };
+    value.split(',').map(str::trim).filter(|text| !text.is_empty()).map(one).collect()
 }
 
 /// `host:port`; the host may be an IPv6 address in brackets.

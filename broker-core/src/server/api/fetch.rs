@@ -62,7 +62,8 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: FetchR
         return answer;
     }
     let broker = &client.shared.broker;
-    let budget = usize::try_from(body.max_bytes).unwrap_or(0).min(client.shared.config.fetch_max_bytes);
+    let most = client.shared.config.fetch_max_bytes.min(client.shared.answers.share());
+    let budget = usize::try_from(body.max_bytes).unwrap_or(0).min(most);
     let wait = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0));
     answer.topics = look(broker, &body, budget);
     if answer.is_enough(&body) || wait.is_zero() {

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 mod groups;
 mod hostile;
+mod limits;
 mod records;
 mod topics;
 
