@@ -1,4 +1,4 @@
-use crate::topic_config::TopicConfig;
+use crate::topic_config::{ConfigEntry, ConfigKind, TopicConfig};
 
 /// The broker's settings, by Kafka's names with `_` for `.`.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +76,39 @@ impl Default for BrokerConfig {
     }
 }
 
+/// How a setting is told.
+type Told = (&'static str, ConfigKind, fn(&BrokerConfig) -> String);
+
+/// All settings but the topics' defaults, by name.
+const SETTINGS: &[Told] = &[
+    ("auto.create.topics.enable", ConfigKind::Boolean, |c| c.auto_create_topics_enable.to_string()),
+    ("group.initial.rebalance.delay.ms", ConfigKind::Int, |c| c.group_initial_rebalance_delay_ms.to_string()),
+    ("group.max.session.timeout.ms", ConfigKind::Int, |c| c.group_max_session_timeout_ms.to_string()),
+    ("group.max.size", ConfigKind::Int, |c| c.group_max_size.to_string()),
+    ("group.min.session.timeout.ms", ConfigKind::Int, |c| c.group_min_session_timeout_ms.to_string()),
+    ("log.cleaner.backoff.ms", ConfigKind::Long, |c| c.log_cleaner_backoff_ms.to_string()),
+    ("log.cleaner.dedupe.buffer.size", ConfigKind::Long, |c| c.log_cleaner_dedupe_buffer_size.to_string()),
+    ("log.flush.offset.checkpoint.interval.ms", ConfigKind::Int, |c| c.log_flush_offset_checkpoint_interval_ms.to_string()),
+    ("log.open.files.max", ConfigKind::Int, |c| c.log_open_files_max.to_string()),
+    ("log.retention.check.interval.ms", ConfigKind::Long, |c| c.log_retention_check_interval_ms.to_string()),
+    ("message.decompressed.bytes.max", ConfigKind::Int, |c| c.message_decompressed_bytes_max.to_string()),
+    ("num.partitions", ConfigKind::Int, |c| c.num_partitions.to_string()),
+    ("offset.metadata.max.bytes", ConfigKind::Int, |c| c.offset_metadata_max_bytes.to_string()),
+    ("offsets.retention.check.interval.ms", ConfigKind::Long, |c| c.offsets_retention_check_interval_ms.to_string()),
+    ("offsets.retention.minutes", ConfigKind::Int, |c| c.offsets_retention_minutes.to_string()),
+    ("offsets.topic.num.partitions", ConfigKind::Int, |c| c.offsets_topic_num_partitions.to_string()),
+    ("offsets.topic.segment.bytes", ConfigKind::Int, |c| c.offsets_topic_segment_bytes.to_string()),
+    ("producer.id.expiration.check.interval.ms", ConfigKind::Int, |c| c.producer_id_expiration_check_interval_ms.to_string()),
+    ("producer.id.expiration.ms", ConfigKind::Int, |c| c.producer_id_expiration_ms.to_string()),
+];
+
 impl BrokerConfig {
+    /// All settings but the topics' defaults.
+    pub(crate) fn describe(&self) -> impl Iterator<Item = ConfigEntry> {
+        let default = Self::default();
+        SETTINGS.iter().map(move |(name, kind, told)| ConfigEntry::of_broker(name, *kind, told(self), &told(&default)))
+    }
+
     /// Every setting that makes no sense, one text each.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -130,5 +162,21 @@ impl BrokerConfig {
         self.topic_defaults.validate().into_iter().for_each(|problem| check(false, problem));
         check(self.group_max_size >= 1, format!("group.max.size is {}: at least 1", self.group_max_size));
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_told() {
+        let told: Vec<_> = BrokerConfig::default().describe().map(|entry| entry.name.replace('.', "_")).collect();
+        let shown = format!("{:#?}", BrokerConfig::default());
+        let fields = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(':')).map(|(field, _)| field);
+        let missing: Vec<_> = fields
+            .filter(|field| !field.starts_with(' ') && *field != "topic_defaults" && !told.iter().any(|name| name == field))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 }

@@ -23,10 +23,26 @@ fn unknown(name: &str) -> Error {
 impl Broker {
     /// All settings of a topic: values in force, and where they come from.
     pub fn describe_configs(&self, topic: &str) -> Result<Vec<ConfigEntry>, Error> {
-        internal(topic)?;
+        if topic == OFFSETS_TOPIC {
+            return Ok(self.offsets_overrides().describe(&self.0.config.topic_defaults));
+        }
         let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
         let found = topics.get(topic).ok_or_else(|| unknown(topic))?;
         Ok(found.overrides.describe(&self.0.config.topic_defaults))
+    }
+
+    /// All settings of the broker that it was started with: its own, and the defaults of topics.
+    pub fn describe_broker_configs(&self) -> Vec<ConfigEntry> {
+        self.0.config.describe().chain(self.0.config.topic_defaults.describe_defaults()).collect()
+    }
+
+    fn offsets_overrides(&self) -> Overrides {
+        let segment_bytes = self.0.config.offsets_topic_segment_bytes.to_string();
+        Overrides::internal(&[
+            ("cleanup.policy", "compact".to_owned()),
+            ("compression.type", "producer".to_owned()),
+            ("segment.bytes", segment_bytes),
+        ])
     }
 
     /// The settings that a topic's partitions act by.

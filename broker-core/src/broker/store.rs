@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::Broker;
 use super::data_folder::DataFolder;
+use super::open::OFFSETS_TOPIC;
 use super::topics::Topic;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
@@ -59,6 +60,9 @@ impl Broker {
     /// From now on nothing of a partition before this offset can be read; -1 stands for its end. The first offset that can be read
     /// then, over restarts too. The files go with the next retention.
     pub fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64, Error> {
+        if topic == OFFSETS_TOPIC {
+            return Err(Error::new(ErrorCode::InvalidTopic, format!("'{topic}' is internal: its records stay")));
+        }
         if !self.topic_config(topic)?.cleanup_policy.delete {
             let text = format!("topic '{topic}': cleanup.policy does not allow that records are deleted");
             return Err(Error::new(ErrorCode::PolicyViolation, text));

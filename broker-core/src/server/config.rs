@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::topic_config::{ConfigEntry, ConfigKind};
+
 /// How a broker is reached over TCP, by Kafka's names with `_` for `.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
@@ -58,7 +60,29 @@ impl Default for ServerConfig {
     }
 }
 
+/// How a setting is told.
+type Told = (&'static str, ConfigKind, fn(&ServerConfig) -> String);
+
+/// The settings that clients may be told, by name.
+const SETTINGS: &[Told] = &[
+    ("connections.max.idle.ms", ConfigKind::Long, |c| c.connections_max_idle.as_millis().to_string()),
+    // There is one broker, and topics can be deleted.
+    ("default.replication.factor", ConfigKind::Int, |_| "1".to_owned()),
+    ("delete.topic.enable", ConfigKind::Boolean, |_| "true".to_owned()),
+    ("fetch.max.bytes", ConfigKind::Int, |c| c.fetch_max_bytes.to_string()),
+    ("max.connections", ConfigKind::Int, |c| c.max_connections.to_string()),
+    ("max.connections.per.ip", ConfigKind::Int, |c| c.max_connections_per_ip.min(i32::MAX as usize).to_string()),
+    ("node.id", ConfigKind::Int, |c| c.node_id.to_string()),
+    ("socket.request.max.bytes", ConfigKind::Int, |c| c.socket_request_max_bytes.to_string()),
+];
+
 impl ServerConfig {
+    /// Its settings, as clients are told of them.
+    pub(super) fn describe(&self) -> impl Iterator<Item = ConfigEntry> {
+        let default = Self::default();
+        SETTINGS.iter().map(move |(name, kind, told)| ConfigEntry::of_broker(name, *kind, told(self), &told(&default)))
+    }
+
     /// Every setting that makes no sense, one text each.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();

@@ -111,10 +111,14 @@ apis! {
     18 ApiVersions 0..=4, read from 0, api_versions as ApiVersionsRequest;
     19 CreateTopics 2..=7, read from 2, create_topics as CreateTopicsRequest;
     20 DeleteTopics 1..=6, read from 1, delete_topics as DeleteTopicsRequest;
+    21 DeleteRecords 0..=2, read from 0, delete_records as DeleteRecordsRequest;
     22 InitProducerId 0..=5, read from 0, init_producer_id as InitProducerIdRequest;
     23 OffsetForLeaderEpoch 2..=4, read from 2, offset_for_leader_epoch as OffsetForLeaderEpochRequest;
+    32 DescribeConfigs 1..=4, read from 1, describe_configs as DescribeConfigsRequest;
+    33 AlterConfigs 0..=2, read from 0, alter_configs as AlterConfigsRequest;
     37 CreatePartitions 0..=3, read from 0, create_partitions as CreatePartitionsRequest;
     42 DeleteGroups 0..=2, read from 0, delete_groups as DeleteGroupsRequest;
+    44 IncrementalAlterConfigs 0..=1, read from 0, incremental_alter_configs as IncrementalAlterConfigsRequest;
     47 OffsetDelete 0..=0, read from 0, offset_delete as OffsetDeleteRequest;
     60 DescribeCluster 0..=1, read from 0, describe_cluster as DescribeClusterRequest;
 }

@@ -132,6 +132,11 @@ pub(super) fn definition(name: &str) -> Option<&'static Definition> {
 }
 
 impl Definition {
+    /// Whether a broker can be given a default.
+    pub fn is_brokers(&self) -> bool {
+        !matches!(self.field, Field::Only(..))
+    }
+
     /// Reads a value into its field, or says what is wrong with it.
     pub fn set(&self, config: &mut TopicConfig, value: &str) -> Result<(), String> {
         let value = value.trim();

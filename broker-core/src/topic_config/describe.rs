@@ -1,5 +1,5 @@
 use super::config::TopicConfig;
-use super::definition::definitions;
+use super::definition::{Definition, definitions};
 use super::overrides::Overrides;
 
 /// One setting as it is described.
@@ -65,11 +65,33 @@ impl ConfigKind {
     }
 }
 
+impl ConfigEntry {
+    /// A setting of the broker, which is its own and hides none.
+    pub(crate) fn of_broker(name: &'static str, kind: ConfigKind, value: String, default: &str) -> Self {
+        let source = if value == default { ConfigSource::Default } else { ConfigSource::StaticBroker };
+        let mut synonyms = vec![(name, value.clone(), source)];
+        if source == ConfigSource::StaticBroker {
+            synonyms.push((name, default.to_owned(), ConfigSource::Default));
+        }
+        Self { name, value, source, kind, synonyms }
+    }
+}
+
+impl TopicConfig {
+    /// What holds for topics by default, by the broker's names for it.
+    pub(crate) fn describe_defaults(&self) -> impl Iterator<Item = ConfigEntry> {
+        let kafkas = Self::default();
+        // What has no name of its own there is no setting of the broker.
+        let named = definitions().filter(|found| found.is_brokers());
+        named.map(move |found| ConfigEntry::of_broker(found.broker_name, found.kind, found.get(self), &found.get(&kafkas)))
+    }
+}
+
 impl Overrides {
     /// All settings, by name.
     pub fn describe(&self, defaults: &TopicConfig) -> Vec<ConfigEntry> {
         let kafkas = TopicConfig::default();
-        let describe = |found: &super::definition::Definition| {
+        let describe = |found: &Definition| {
             let (default, broker) = (found.get(&kafkas), found.get(defaults));
             let mut synonyms = Vec::new();
             if let Some(value) = self.values().get(found.name) {

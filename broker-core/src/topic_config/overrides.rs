@@ -27,6 +27,11 @@ impl Overrides {
         Err(Error::new(ErrorCode::InvalidConfig, format!("topic '{topic}': {}", problems.join("; "))))
     }
 
+    /// Of the topic that is the broker's own. They are described, and cannot be changed.
+    pub fn internal(values: &[(&str, String)]) -> Self {
+        Self(values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+    }
+
     /// By name.
     pub fn values(&self) -> &BTreeMap<String, String> {
         &self.0

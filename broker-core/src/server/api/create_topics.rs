@@ -25,7 +25,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let broker = &client.shared.broker;
     let names: Vec<_> = body.topics.iter().map(|topic| topic.name.clone()).collect();
     let topics = body.topics.into_iter().map(|topic| {
-        let answer = CreatableTopicResult::default().with_name(topic.name.clone()).with_configs(None);
+        let answer = CreatableTopicResult::default().with_name(topic.name.clone()).with_error_message(None).with_configs(None);
         let once = names.iter().filter(|name| **name == topic.name).count() == 1;
         let made = new_topic(client, topic, once).and_then(|topic| match body.validate_only {
             true => broker.check_topic(&topic),

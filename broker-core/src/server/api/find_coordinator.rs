@@ -25,13 +25,16 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     };
     if request.version >= 4 {
         let one = |key| match &problem {
-            None => Coordinator::default().with_key(key).with_node_id(node).with_host(text(&host)).with_port(port),
+            None => {
+                let found = Coordinator::default().with_key(key).with_error_message(None);
+                found.with_node_id(node).with_host(text(&host)).with_port(port)
+            }
             Some((code, message)) => nowhere(key).with_error_code(*code).with_error_message(Some(message.clone())),
         };
         return Response::default().with_coordinators(body.coordinator_keys.into_iter().map(one).collect());
     }
     match problem {
-        None => Response::default().with_node_id(node).with_host(text(host)).with_port(port),
+        None => Response::default().with_error_message(None).with_node_id(node).with_host(text(host)).with_port(port),
         Some((code, message)) => {
             let message = (request.version >= 1).then_some(message);
             Response::default().with_error_code(code).with_error_message(message).with_node_id(BrokerId(-1)).with_port(-1)

@@ -1,16 +1,20 @@
 //! One file an API: decode, ask the broker, encode. What an API does stands at the top of its file; which versions are served
 //! stands in `dispatch`.
 
+pub(super) mod alter_configs;
 pub(super) mod api_versions;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_groups;
+pub(super) mod delete_records;
 pub(super) mod delete_topics;
 pub(super) mod describe_cluster;
+pub(super) mod describe_configs;
 pub(super) mod describe_groups;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
+pub(super) mod incremental_alter_configs;
 pub(super) mod init_producer_id;
 pub(super) mod join_group;
 pub(super) mod leave_group;
@@ -34,6 +38,10 @@ use crate::error::{Error, ErrorCode};
 
 /// The one epoch that a leader has here: there is one broker, and it leads.
 const LEADER_EPOCH: i32 = 0;
+
+/// What has settings, by Kafka's numbers: these two here.
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
 
 fn text(value: impl Display) -> StrBytes {
     StrBytes::from_string(value.to_string())
@@ -66,4 +74,26 @@ fn check_replicas(client: &Client, topic: &str, replicas: &[BrokerId]) -> Result
     let wanted: Vec<i32> = replicas.iter().map(|replica| replica.0).collect();
     let text = format!("topic '{topic}': replicas on {wanted:?}, but the one broker is {node}");
     Err(Error::new(ErrorCode::InvalidReplicaAssignment, text))
+}
+
+fn refuse_resource(kind: i8) -> Error {
+    Error::new(
+        ErrorCode::InvalidRequest,
+        format!("resources of type {kind} have no settings here: topics (2) and brokers (4) have"),
+    )
+}
+
+/// Whether the settings of something can be changed at all; `all` is what the request names.
+fn check_alterable(all: &[(i8, StrBytes)], kind: i8, name: &str) -> Result<(), Error> {
+    if all.iter().filter(|one| one.0 == kind && one.1.as_str() == name).count() > 1 {
+        return Err(Error::new(ErrorCode::InvalidRequest, format!("'{name}' stands more than once in one request")));
+    }
+    match kind {
+        TOPIC => Ok(()),
+        BROKER => {
+            let text = format!("broker '{name}': its settings are those that it was started with");
+            Err(Error::new(ErrorCode::InvalidRequest, text))
+        }
+        other => Err(refuse_resource(other)),
+    }
 }

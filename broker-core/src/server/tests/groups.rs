@@ -264,6 +264,7 @@ async fn the_coordinator_is_here() {
             if version < 4 {
                 let found = bench.ask(version, &request.with_key(id("g"))).await;
                 assert_eq!((found.error_code, found.node_id.0, found.port), expected, "version {version}, type {key_type}");
+                assert!(version < 1 || found.error_message.is_some() == (key_type == 2));
                 continue;
             }
             let found = bench.ask(version, &request.with_coordinator_keys(vec![id("g"), id("h")])).await;
@@ -271,6 +272,7 @@ async fn the_coordinator_is_here() {
             assert_eq!(keys, ["g", "h"]);
             let one = &found.coordinators[1];
             assert_eq!((one.error_code, one.node_id.0, one.port), expected, "version {version}, type {key_type}");
+            assert_eq!(one.error_message.is_some(), key_type == 2);
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, TransactionalId,
+    ApiVersionsRequest, DeleteRecordsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -277,4 +278,38 @@ async fn an_answer_waits_for_the_disk_where_the_topic_asks_for_it() {
     disk.crash();
     let broker = Broker::builder().disk(Arc::new(disk)).seed(1).open().expect("opened");
     assert_eq!([0, 1].map(|number| broker.partition("t", number).expect("there").end_offset()), [2, 1]);
+}
+
+#[tokio::test]
+async fn records_are_deleted_up_to_an_offset() {
+    let mut bench = Bench::new().await;
+    for _ in 0..6 {
+        bench.ask(3, &produce("t", 0, batch(b"v"))).await;
+    }
+    let mut compacted = NewTopic::new("compacted").partitions(1);
+    compacted.configs.insert("cleanup.policy".to_owned(), "compact".to_owned());
+    bench.broker.create_topic(&compacted).expect("made");
+    for (version, before) in versions::<DeleteRecordsRequest>().zip([2, 3, -1]) {
+        for (topic, partition, offset, expected) in [
+            ("t", 0, before, (0, if before == -1 { 6 } else { before })),
+            ("t", 0, 0, (0, if before == -1 { 6 } else { before })),
+            ("t", 0, 7, (1, -1)),
+            ("t", 0, -2, (1, -1)),
+            ("t", 5, 0, (3, -1)),
+            ("absent", 0, 0, (3, -1)),
+            ("compacted", 0, 0, (44, -1)),
+            ("__consumer_offsets", 0, 0, (17, -1)),
+        ] {
+            let asked = DeleteRecordsPartition::default().with_partition_index(partition).with_offset(offset);
+            let asked = DeleteRecordsTopic::default().with_name(name(topic)).with_partitions(vec![asked]);
+            let answer = bench.ask(version, &DeleteRecordsRequest::default().with_topics(vec![asked])).await;
+            let found = &answer.topics[0].partitions[0];
+            assert_eq!((found.error_code, found.low_watermark), expected, "{topic}-{partition} to {offset}, version {version}");
+        }
+    }
+    for (offset, expected) in [(5, (1, -1)), (6, (0, 6))] {
+        let answer = bench.ask(5, &fetch("t", 0, offset)).await;
+        let found = &answer.responses[0].partitions[0];
+        assert_eq!((found.error_code, found.log_start_offset), expected);
+    }
 }

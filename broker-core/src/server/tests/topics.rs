@@ -39,7 +39,7 @@ async fn topics_are_made_and_deleted() {
         let only = bench.ask(version, &request.clone().with_validate_only(true)).await;
         assert_eq!((only.topics[0].error_code, bench.broker.topic("new")), (0, None), "version {version}");
         let made = bench.ask(version, &request).await;
-        assert_eq!(made.topics[0].error_code, 0);
+        assert_eq!((made.topics[0].error_code, &made.topics[0].error_message), (0, &None));
         if version >= 5 {
             assert_eq!((made.topics[0].num_partitions, made.topics[0].replication_factor), (3, 1));
             assert!(made.topics[0].configs.is_none());
