@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Disk, FileDisk, MemoryDisk};
+use super::{Disk, Fault, FileDisk, MemoryDisk};
 
 fn check(disk: &dyn Disk) {
     assert!(disk.folders().expect("listed").is_empty());
@@ -209,6 +209,103 @@ fn faults_come_when_asked_for_and_change_nothing() {
     assert_eq!((&file.read(0, 10).expect("read")[..], disk.files("a").expect("listed")), (&b"one"[..], vec!["x".to_owned()]));
     disk.heal();
     file.append(Bytes::from_static(b"two")).expect("appended");
+}
+
+#[test]
+fn a_failed_sync_makes_nothing_durable() {
+    let disk = MemoryDisk::new();
+    let file = disk.open("a", "x").expect("opened");
+    disk.sync_folder("a").expect("synced");
+    disk.inject(Fault::Syncs, 0);
+    file.append(Bytes::from_static(b"lost")).expect("appends work");
+    file.sync().expect_err("a fault");
+    disk.sync_folder("a").expect_err("a fault");
+    disk.crash();
+    assert_eq!(disk.size("a", "x").expect("seen"), Some(0));
+    disk.open("a", "x").expect("opened").sync().expect("a crash heals");
+}
+
+#[test]
+fn a_torn_append_leaves_half_of_it_behind_what_is_counted() {
+    let disk = MemoryDisk::new();
+    let file = disk.open("a", "x").expect("opened");
+    disk.inject(Fault::TornAppends, 1);
+    file.append(Bytes::from_static(b"whole")).expect("appended");
+    file.append(Bytes::from_static(b"torn")).expect_err("a fault");
+    assert_eq!((file.size(), &file.read(0, 100).expect("read")[..]), (5, &b"whole"[..]), "who has it open does not see it");
+    file.sync().expect("syncs work");
+    disk.heal();
+    let again = disk.open("a", "x").expect("opened");
+    assert_eq!((again.size(), disk.size("a", "x").expect("seen")), (7, Some(7)));
+    assert_eq!(&again.read(5, 100).expect("read")[..], b"to");
+}
+
+#[test]
+fn a_full_disk_takes_what_fits() {
+    let disk = MemoryDisk::new();
+    let file = disk.open("a", "x").expect("opened");
+    disk.fill_after(8);
+    file.append(Bytes::from_static(b"whole")).expect("appended");
+    for _ in 0..2 {
+        assert_eq!(file.append(Bytes::from_static(b"torn")).expect_err("full").kind(), std::io::ErrorKind::StorageFull);
+    }
+    file.sync().expect("syncs work");
+    assert_eq!(disk.size("a", "x").expect("seen"), Some(8));
+}
+
+#[test]
+fn a_flipped_bit_changes_only_what_is_read_later() {
+    let disk = MemoryDisk::new();
+    let file = disk.open("a", "x").expect("opened");
+    file.append(Bytes::from_static(b"ab")).expect("appended");
+    let before = file.read(0, 2).expect("read");
+    disk.flip("a", "x", 1, 0);
+    assert_eq!((&before[..], &file.read(0, 2).expect("read")[..]), (&b"ab"[..], &b"ac"[..]));
+}
+
+#[test]
+fn a_fork_goes_its_own_way() {
+    let disk = MemoryDisk::new();
+    let file = disk.open("a", "x").expect("opened");
+    file.append(Bytes::from_static(b"both")).expect("appended");
+    let fork = disk.fork();
+    file.append(Bytes::from_static(b"one")).expect("appended");
+    fork.open("a", "y").expect("opened");
+    assert_eq!((disk.files("a").expect("listed").len(), fork.files("a").expect("listed").len()), (1, 2));
+    fork.crash();
+    assert_eq!((disk.size("a", "x").expect("seen"), fork.size("a", "x").expect("seen")), (Some(7), None));
+}
+
+/// Everything that a power cut may leave comes up, and never less than what was durable.
+#[test]
+fn chance_leaves_some_of_what_was_not_durable() {
+    let (mut sizes, mut listed, mut damaged) = (std::collections::BTreeSet::new(), [0; 3], 0);
+    for seed in 0..300 {
+        let disk = MemoryDisk::new();
+        let file = disk.open("a", "x").expect("opened");
+        file.append(Bytes::from_static(b"kept")).expect("appended");
+        file.sync().expect("synced");
+        for name in ["first", "second"] {
+            disk.open("a", name).expect("opened");
+        }
+        disk.sync_folder("a").expect("synced");
+        file.append(Bytes::from_static(b"perhaps")).expect("appended");
+        disk.open("a", "new").expect("opened");
+        disk.remove("a", "first").expect("removed");
+        disk.remove("a", "second").expect("removed");
+        disk.crash_by_chance(seed);
+        let read = super::read_whole(&disk, "a", "x").expect("read").expect("there");
+        assert!(read.starts_with(b"kept"), "{read:?}");
+        damaged += usize::from(!b"keptperhaps".starts_with(&read));
+        sizes.insert(read.len());
+        let there = |name| disk.size("a", name).expect("seen").is_some();
+        assert!(there("second") || !there("first"), "the last removal is undone first");
+        for (count, name) in listed.iter_mut().zip(["new", "first", "second"]) {
+            *count += usize::from(there(name));
+        }
+    }
+    assert_eq!(sizes, (4..=11).collect());
+    assert!(listed.iter().all(|count| (50..250).contains(count)) && (50..150).contains(&damaged), "{listed:?} {damaged}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use file::FileDisk;
-pub use memory::MemoryDisk;
+pub use memory::{Fault, MemoryDisk};
 
 /// The name of the folder that holds the others: its files belong to no partition.
 pub const TOP: &str = "";
