@@ -108,6 +108,10 @@ codes! {
     GroupMaxSizeReached = 81 "GROUP_MAX_SIZE_REACHED" false;
     /// A static member was replaced by another of the same name.
     FencedInstanceId = 82 "FENCED_INSTANCE_ID" false;
+    /// The leader is already the one that would be elected.
+    ElectionNotNeeded = 84 "ELECTION_NOT_NEEDED" true;
+    /// The partition's replicas are not being moved.
+    NoReassignmentInProgress = 85 "NO_REASSIGNMENT_IN_PROGRESS" false;
     /// Members of the group read the topic.
     GroupSubscribedToTopic = 86 "GROUP_SUBSCRIBED_TO_TOPIC" false;
     /// A record or batch breaks a rule.

@@ -29,7 +29,7 @@ pub use coordinator::group::{
 };
 pub use error::{Error, ErrorCode, RecordError};
 pub use id::{TopicId, TopicPartition};
-pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, WatchGuard};
+pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, ProducerDescription, WatchGuard};
 pub use runtime::GroupChanges;
 pub use time::{Clock, SystemClock, TokioClock};
 pub use topic_config::{

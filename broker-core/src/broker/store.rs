@@ -57,6 +57,16 @@ impl Kept for Store {
 }
 
 impl Broker {
+    /// All partitions that have a log: topics' and the broker's own.
+    pub fn partitions(&self) -> Vec<PartitionHandle> {
+        self.0.store.partitions()
+    }
+
+    /// Where the logs are: the folder, or `memory`.
+    pub fn log_dir(&self) -> String {
+        self.0.disk.describe()
+    }
+
     /// From now on nothing of a partition before this offset can be read; -1 stands for its end. The first offset that can be read
     /// then, over restarts too. The files go with the next retention.
     pub fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64, Error> {

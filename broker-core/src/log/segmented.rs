@@ -81,6 +81,11 @@ impl Log {
         self.end
     }
 
+    /// How many bytes its segments hold.
+    pub fn size(&self) -> u64 {
+        self.segments.iter().map(Segment::size).sum()
+    }
+
     pub(super) fn guard<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| {
             self.poisoned = Some(error.to_string());

@@ -61,6 +61,19 @@ pub struct Fetched {
     pub log_start: i64,
 }
 
+/// An idempotent producer, as a partition knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerDescription {
+    /// Its id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// The sequence of its last record; -1 before the first one.
+    pub last_sequence: i32,
+    /// The timestamp of its last batch; -1 before the first one.
+    pub last_timestamp: i64,
+}
+
 /// A partition's settings.
 #[derive(Debug, Clone)]
 pub(crate) struct PartitionConfig {
@@ -198,6 +211,16 @@ impl PartitionHandle {
     /// Behind the last offset that may be read.
     pub fn end_offset(&self) -> i64 {
         self.0.end.load(Ordering::Acquire)
+    }
+
+    /// How many bytes its log holds.
+    pub fn size(&self) -> u64 {
+        self.state().log.size()
+    }
+
+    /// The idempotent producers that it remembers, by id.
+    pub fn producers(&self) -> Vec<ProducerDescription> {
+        self.state().producers.describe().collect()
     }
 
     /// Appends exactly one batch: checks it, gives it its offsets, writes it, wakes readers. Nothing is appended on an error.

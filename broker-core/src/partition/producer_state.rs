@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ProducerDescription;
 use super::append::Refusal;
 use crate::error::ErrorCode;
 use crate::record::{CONTROL_BIT, at, header};
@@ -144,6 +145,16 @@ impl ProducerStates {
             }
             _ => Ok(None),
         }
+    }
+
+    /// All of them, by id.
+    pub fn describe(&self) -> impl Iterator<Item = ProducerDescription> {
+        self.by_id.iter().map(|(id, state)| {
+            let last = state.appended().last();
+            let last_sequence = last.map_or(-1, |last| last.last_sequence);
+            let last_timestamp = last.map_or(-1, |last| last.timestamp);
+            ProducerDescription { id: *id, epoch: state.epoch, last_sequence, last_timestamp }
+        })
     }
 
     /// Where a producer's last batch ends.

@@ -116,11 +116,17 @@ apis! {
     23 OffsetForLeaderEpoch 2..=4, read from 2, offset_for_leader_epoch as OffsetForLeaderEpochRequest;
     32 DescribeConfigs 1..=4, read from 1, describe_configs as DescribeConfigsRequest;
     33 AlterConfigs 0..=2, read from 0, alter_configs as AlterConfigsRequest;
+    35 DescribeLogDirs 1..=4, read from 1, describe_log_dirs as DescribeLogDirsRequest;
     37 CreatePartitions 0..=3, read from 0, create_partitions as CreatePartitionsRequest;
     42 DeleteGroups 0..=2, read from 0, delete_groups as DeleteGroupsRequest;
+    43 ElectLeaders 0..=2, read from 0, elect_leaders as ElectLeadersRequest;
     44 IncrementalAlterConfigs 0..=1, read from 0, incremental_alter_configs as IncrementalAlterConfigsRequest;
+    45 AlterPartitionReassignments 0..=0, read from 0, alter_partition_reassignments as AlterPartitionReassignmentsRequest;
+    46 ListPartitionReassignments 0..=0, read from 0, list_partition_reassignments as ListPartitionReassignmentsRequest;
     47 OffsetDelete 0..=0, read from 0, offset_delete as OffsetDeleteRequest;
     60 DescribeCluster 0..=1, read from 0, describe_cluster as DescribeClusterRequest;
+    61 DescribeProducers 0..=0, read from 0, describe_producers as DescribeProducersRequest;
+    75 DescribeTopicPartitions 0..=0, read from 0, describe_topic_partitions as DescribeTopicPartitionsRequest;
 }
 
 /// Finds an API by its key.

@@ -22,6 +22,8 @@ enum Kind {
     List(&'static Field),
     /// An array of structs.
     Array(&'static [Field]),
+    /// A struct, or none.
+    Optional(&'static [Field]),
 }
 
 const fn always(kind: Kind) -> Field {
@@ -43,6 +45,10 @@ pub(super) const fn list(of: &'static Field) -> Field {
 
 pub(super) const fn array(of: &'static [Field]) -> Field {
     always(Kind::Array(of))
+}
+
+pub(super) const fn optional(of: &'static [Field]) -> Field {
+    always(Kind::Optional(of))
 }
 
 impl Field {
@@ -114,6 +120,10 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
+            Kind::Optional(of) => match self.take()? {
+                [1] => self.fields(of),
+                _ => Ok(()),
+            },
         }
     }
 

@@ -3,20 +3,19 @@
 //! - Partitions and replication factor -1 (4) are the broker's defaults; an explicit assignment excludes both, and names this
 //!   broker alone. There is one broker, so a replication factor over 1 is refused.
 //! - `validate_only` checks everything and makes nothing.
-//! - A topic named twice in one request is refused. Version 5 tells what was made; 7 would tell an id: topics have none.
-//!
-//! Left out: topic ids; the settings of the topic that was made (5), which is what null says.
+//! - A topic named twice in one request is refused. Version 5 tells what was made, with its settings; 7 its id.
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
-use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
-use super::{check_replicas, text};
-use crate::broker::NewTopic;
+use super::{check_replicas, text, uuid};
+use crate::broker::{NewTopic, TopicDescription};
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
 use crate::server::header::Request;
 use crate::server::shape::{BOOL, Field, I16, I32, TEXT, array, list};
+use crate::topic_config::ConfigEntry;
 
 pub(in crate::server) const SHAPE: &[Field] =
     &[array(&[TEXT, I32, I16, array(&[I32, list(&I32)]), array(&[TEXT, TEXT])]), I32, BOOL];
@@ -32,12 +31,36 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
             false => broker.create_topic(&topic),
         });
         match made {
-            Ok(made) if request.version >= 5 => answer.with_num_partitions(made.partitions).with_replication_factor(1),
-            Ok(_) => answer,
+            Ok(made) => told(client, &made, answer, request.version, body.validate_only),
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }
     });
     CreateTopicsResponse::default().with_topics(topics.collect())
+}
+
+fn told(
+    client: &Client,
+    made: &TopicDescription,
+    answer: CreatableTopicResult,
+    version: i16,
+    only_checked: bool,
+) -> CreatableTopicResult {
+    if version < 5 {
+        return answer;
+    }
+    let answer = answer.with_num_partitions(made.partitions).with_replication_factor(1).with_topic_id(uuid(made.id));
+    if only_checked {
+        return answer;
+    }
+    let config = |entry: ConfigEntry| {
+        CreatableTopicConfigs::default()
+            .with_name(text(entry.name))
+            .with_value(Some(text(entry.value)))
+            .with_config_source(entry.source.code())
+    };
+    // Whoever has deleted it meanwhile knows its settings.
+    let entries = client.shared.broker.describe_configs(&made.name).ok();
+    answer.with_configs(entries.map(|entries| entries.into_iter().map(config).collect()))
 }
 
 fn new_topic(client: &Client, topic: CreatableTopic, once: bool) -> Result<NewTopic, Error> {

@@ -4,13 +4,13 @@
 //! - A topic that is not there is made if the request and `auto.create.topics.enable` allow it; before version 4 the request
 //!   always does. The answer already holds it.
 //! - The controller is this broker; leaders' epochs (7) are 0; authorised operations (8) are not told.
-//! - Topics have no ids (10): all zeros say so, and a topic asked for by id (12) is not known.
+//! - Topics have ids (10), and may be asked for by them (12), which never makes one.
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
 
-use super::{LEADER_EPOCH, text};
+use super::{LEADER_EPOCH, text, topic_by_id, uuid};
 use crate::broker::TopicDescription;
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
@@ -27,10 +27,13 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         Some(topics) if request.version > 0 || !topics.is_empty() => {
             let one = |topic: MetadataRequestTopic| match topic.name {
                 Some(name) => one(client, name, create, node),
-                None => MetadataResponseTopic::default()
-                    .with_error_code(ErrorCode::UnknownTopicId.code())
-                    .with_name(if request.version >= 12 { None } else { Some(TopicName::default()) })
-                    .with_topic_id(topic.topic_id),
+                None => match topic_by_id(client, topic.topic_id) {
+                    Ok(found) => described(&found, node),
+                    Err(error) => MetadataResponseTopic::default()
+                        .with_error_code(error.code().code())
+                        .with_name(if request.version >= 12 { None } else { Some(TopicName::default()) })
+                        .with_topic_id(topic.topic_id),
+                },
             };
             topics.into_iter().map(one).collect()
         }
@@ -69,6 +72,7 @@ fn described(topic: &TopicDescription, node: BrokerId) -> MetadataResponseTopic 
     };
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(text(&topic.name))))
+        .with_topic_id(uuid(topic.id))
         .with_is_internal(topic.internal)
         .with_partitions((0..topic.partitions).map(partition).collect())
 }

@@ -2,6 +2,7 @@
 //! stands in `dispatch`.
 
 pub(super) mod alter_configs;
+pub(super) mod alter_partition_reassignments;
 pub(super) mod api_versions;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
@@ -11,6 +12,10 @@ pub(super) mod delete_topics;
 pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
 pub(super) mod describe_groups;
+pub(super) mod describe_log_dirs;
+pub(super) mod describe_producers;
+pub(super) mod describe_topic_partitions;
+pub(super) mod elect_leaders;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
@@ -20,6 +25,7 @@ pub(super) mod join_group;
 pub(super) mod leave_group;
 pub(super) mod list_groups;
 pub(super) mod list_offsets;
+pub(super) mod list_partition_reassignments;
 pub(super) mod metadata;
 pub(super) mod offset_commit;
 pub(super) mod offset_delete;
@@ -32,9 +38,12 @@ use std::fmt::Display;
 
 use kafka_protocol::messages::BrokerId;
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use super::connection::Client;
+use crate::broker::TopicDescription;
 use crate::error::{Error, ErrorCode};
+use crate::id::TopicId;
 
 /// The one epoch that a leader has here: there is one broker, and it leads.
 const LEADER_EPOCH: i32 = 0;
@@ -45,6 +54,20 @@ const BROKER: i8 = 4;
 
 fn text(value: impl Display) -> StrBytes {
     StrBytes::from_string(value.to_string())
+}
+
+/// A topic's id on the wire.
+fn uuid(id: TopicId) -> Uuid {
+    Uuid::from_bytes(id.bytes())
+}
+
+/// The topic of an id.
+fn topic_by_id(client: &Client, id: Uuid) -> Result<TopicDescription, Error> {
+    let found = client.shared.broker.topics().into_iter().find(|topic| topic.id.bytes() == *id.as_bytes());
+    found.ok_or_else(|| {
+        let id = TopicId::from_bytes(*id.as_bytes());
+        Error::new(ErrorCode::UnknownTopicId, format!("there is no topic of id {id}"))
+    })
 }
 
 /// A time-out on the wire, where less than none is none.

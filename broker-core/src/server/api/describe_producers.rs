@@ -1,0 +1,41 @@
+//! DescribeProducers (61), version 0: the idempotent producers that a partition remembers.
+//!
+//! There are no transactions, so none is open, and none has a coordinator.
+
+use kafka_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
+use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
+
+use super::text;
+use crate::partition::ProducerDescription;
+use crate::server::connection::Client;
+use crate::server::header::Request;
+use crate::server::shape::{Field, I32, TEXT, array, list};
+
+type Body = DescribeProducersRequest;
+
+pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, list(&I32)])];
+
+pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> DescribeProducersResponse {
+    let topics = body.topics.into_iter().map(|topic| {
+        let one = |index: i32| {
+            let answer = PartitionResponse::default().with_partition_index(index);
+            match client.shared.broker.partition(&topic.name, index) {
+                Ok(partition) => answer.with_active_producers(partition.producers().into_iter().map(described).collect()),
+                Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
+            }
+        };
+        let partitions = topic.partition_indexes.iter().copied().map(one).collect();
+        TopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
+    });
+    DescribeProducersResponse::default().with_topics(topics.collect())
+}
+
+fn described(producer: ProducerDescription) -> ProducerState {
+    ProducerState::default()
+        .with_producer_id(ProducerId(producer.id))
+        .with_producer_epoch(i32::from(producer.epoch))
+        .with_last_sequence(producer.last_sequence)
+        .with_last_timestamp(producer.last_timestamp)
+        .with_coordinator_epoch(-1)
+        .with_current_txn_start_offset(-1)
+}
