@@ -1,5 +1,7 @@
 //! Join, sync, heartbeat, leave: how a generation comes about.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 
 use super::{
@@ -80,7 +82,8 @@ impl Groups {
         if others().next().is_some() && group.protocol_type.as_deref() != Some(&request.protocol_type) {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
-        let common = request.protocols.iter().any(|(name, _)| others().all(|member| member.metadata(name).is_some()));
+        let (known, count) = (known(others()), others().count());
+        let common = request.protocols.iter().any(|(name, _)| count == 0 || known.get(name.as_str()) == Some(&count));
         if common { Ok(()) } else { Err(ErrorCode::InconsistentGroupProtocol) }
     }
 
@@ -302,10 +305,11 @@ impl Group {
 
     /// Of the protocols that everybody knows, the one that most put first.
     pub(super) fn vote(&self) -> Option<String> {
-        let known = |name: &str| self.members.values().all(|member| member.metadata(name).is_some());
+        let known = known(self.members.values());
+        let by_all = |name: &str| known.get(name) == Some(&self.members.len());
         let mut votes: Vec<(String, usize)> = Vec::new();
         for member in self.members.values() {
-            let Some((choice, _)) = member.protocols.iter().find(|(name, _)| known(name)) else { continue };
+            let Some((choice, _)) = member.protocols.iter().find(|(name, _)| by_all(name)) else { continue };
             match votes.iter_mut().find(|(name, _)| name == choice) {
                 Some((_, count)) => *count += 1,
                 None => votes.push((choice.clone(), 1)),
@@ -350,9 +354,10 @@ impl Group {
     fn assign(&mut self, now: u64, assignments: Vec<(String, Bytes)>, effects: &mut Effects) {
         let empty = if self.protocol_type.as_deref() == Some("consumer") { encode_assignment(&[]) } else { Bytes::new() };
         let mut waiting = Vec::new();
+        // Of an id that stands there twice, the first one counts.
+        let mut given: BTreeMap<String, Bytes> = assignments.into_iter().rev().collect();
         for (id, member) in &mut self.members {
-            let given = assignments.iter().find(|(other, _)| other == id).map(|(_, bytes)| bytes.clone());
-            member.assignment = given.filter(|bytes| !bytes.is_empty()).unwrap_or_else(|| empty.clone());
+            member.assignment = given.remove(id).filter(|bytes| !bytes.is_empty()).unwrap_or_else(|| empty.clone());
             if let Some(token) = member.syncing.take() {
                 member.session_deadline = now + member.session_timeout;
                 waiting.push((token, id.clone()));
@@ -387,4 +392,14 @@ impl Group {
         }
         true
     }
+}
+
+/// How many of these members know each protocol.
+fn known<'a>(members: impl Iterator<Item = &'a Member>) -> BTreeMap<&'a str, usize> {
+    let mut known = BTreeMap::new();
+    for member in members {
+        let names: BTreeSet<&str> = member.protocols.iter().map(|(name, _)| name.as_str()).collect();
+        names.into_iter().for_each(|name| *known.entry(name).or_insert(0) += 1);
+    }
+    known
 }

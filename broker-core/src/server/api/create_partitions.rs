@@ -1,13 +1,14 @@
 //! CreatePartitions (37), versions 0 to 3: a topic grows to a number of partitions.
 //!
 //! - An assignment is for the new partitions, all of them, and names this broker alone.
+//! - A request makes 10,000 partitions at most.
 //! - `validate_only` checks everything and makes nothing.
 
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
-use super::{check_replicas, text};
+use super::{check_partitions, check_replicas, text};
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -16,9 +17,12 @@ use crate::server::shape::{BOOL, Field, I32, TEXT, array, list};
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, I32, array(&[list(&I32)])]), I32, BOOL];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    let broker = &client.shared.broker;
+    let have = |topic: &CreatePartitionsTopic| broker.topic(&topic.name).map_or(0, |topic| i64::from(topic.partitions));
+    let wanted = body.topics.iter().map(|topic| (i64::from(topic.count) - have(topic)).max(0)).sum();
     let results = body.topics.into_iter().map(|topic| {
         let answer = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
-        match grow(client, &topic, body.validate_only) {
+        match check_partitions(wanted).and_then(|()| grow(client, &topic, body.validate_only)) {
             Ok(()) => answer,
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }

@@ -3,13 +3,17 @@
 //! - Partitions and replication factor -1 (4) are the broker's defaults; an explicit assignment excludes both, and names this
 //!   broker alone. There is one broker, so a replication factor over 1 is refused.
 //! - `validate_only` checks everything and makes nothing.
+//! - A request makes 10,000 partitions at most.
 //! - A topic named twice in one request is refused. Version 5 tells what was made, with its settings; 7 its id.
+
+use std::collections::BTreeMap;
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
-use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicName};
+use tokio::task::consume_budget;
 
-use super::{check_replicas, text, uuid};
+use super::{check_partitions, check_replicas, text, uuid};
 use crate::broker::{NewTopic, TopicDescription};
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
@@ -22,20 +26,31 @@ pub(in crate::server) const SHAPE: &[Field] =
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: CreateTopicsRequest) -> CreateTopicsResponse {
     let broker = &client.shared.broker;
-    let names: Vec<_> = body.topics.iter().map(|topic| topic.name.clone()).collect();
-    let topics = body.topics.into_iter().map(|topic| {
+    let mut named: BTreeMap<TopicName, usize> = BTreeMap::new();
+    body.topics.iter().for_each(|topic| *named.entry(topic.name.clone()).or_insert(0) += 1);
+    let partitions = |topic: &CreatableTopic| match topic.num_partitions {
+        -1 if !topic.assignments.is_empty() => topic.assignments.len() as i64,
+        -1 => i64::from(broker.config().num_partitions),
+        number => i64::from(number).max(0),
+    };
+    let wanted = body.topics.iter().map(partitions).sum();
+    let mut topics = Vec::with_capacity(body.topics.len());
+    for topic in body.topics {
         let answer = CreatableTopicResult::default().with_name(topic.name.clone()).with_error_message(None).with_configs(None);
-        let once = names.iter().filter(|name| **name == topic.name).count() == 1;
-        let made = new_topic(client, topic, once).and_then(|topic| match body.validate_only {
+        let once = named.get(&topic.name) == Some(&1);
+        let new = check_partitions(wanted).and_then(|()| new_topic(client, topic, once));
+        let made = new.and_then(|topic| match body.validate_only {
             true => broker.check_topic(&topic),
             false => broker.create_topic(&topic),
         });
-        match made {
+        topics.push(match made {
             Ok(made) => told(client, &made, answer, request.version, body.validate_only),
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
-        }
-    });
-    CreateTopicsResponse::default().with_topics(topics.collect())
+        });
+        // Others have their turn.
+        consume_budget().await;
+    }
+    CreateTopicsResponse::default().with_topics(topics)
 }
 
 fn told(

@@ -9,7 +9,7 @@ use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{millis, optional, text};
+use super::{kept, millis, optional, text};
 use crate::coordinator::group::{JoinGroup, JoinGroupReply};
 use crate::error::ErrorCode;
 use crate::server::connection::Client;
@@ -35,7 +35,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         session_timeout_ms,
         rebalance_timeout_ms: if version == 0 { session_timeout_ms } else { millis(body.rebalance_timeout_ms) },
         protocol_type: body.protocol_type.to_string(),
-        protocols: body.protocols.into_iter().map(|protocol| (protocol.name.to_string(), protocol.metadata)).collect(),
+        protocols: body.protocols.into_iter().map(|protocol| (protocol.name.to_string(), kept(protocol.metadata))).collect(),
         skips_assignment: version >= 9,
     };
     let broker = &client.shared.broker;

@@ -1,5 +1,7 @@
 //! ListGroups (16), versions 0 to 5: all groups, or (4) those in some states, or (5) of some types. All are `classic`.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{GroupId, ListGroupsRequest, ListGroupsResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -28,11 +30,20 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         listed
     };
     let groups = client.shared.broker.list_groups().into_iter();
-    let wanted = groups.filter(|group| allows(&body.states_filter, group.state.name()) && allows(&body.types_filter, CLASSIC));
+    let (states, types) = (Filter::new(&body.states_filter), Filter::new(&body.types_filter));
+    let wanted = groups.filter(|group| states.allows(group.state.name()) && types.allows(CLASSIC));
     ListGroupsResponse::default().with_groups(wanted.map(one).collect())
 }
 
-/// No filter lets all through.
-fn allows(filter: &[StrBytes], value: &str) -> bool {
-    filter.is_empty() || filter.iter().any(|allowed| allowed.eq_ignore_ascii_case(value))
+/// No names let all through; upper and lower case are the same.
+struct Filter(BTreeSet<String>);
+
+impl Filter {
+    fn new(names: &[StrBytes]) -> Self {
+        Self(names.iter().map(|name| name.to_ascii_lowercase()).collect())
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.contains(&name.to_ascii_lowercase())
+    }
 }

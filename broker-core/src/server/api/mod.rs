@@ -36,6 +36,7 @@ pub(super) mod sync_group;
 
 use std::fmt::Display;
 
+use bytes::Bytes;
 use kafka_protocol::messages::BrokerId;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
@@ -79,11 +80,28 @@ fn optional(value: Option<&StrBytes>) -> Option<String> {
     value.map(StrBytes::to_string)
 }
 
+/// Bytes that outlive their request: a slice would keep all that was read with it.
+fn kept(bytes: Bytes) -> Bytes {
+    Bytes::copy_from_slice(&bytes)
+}
+
 /// Whether a client's idea of the leader's epoch is not ahead of the leader; -1 is no idea.
 fn check_epoch(epoch: i32) -> Result<(), Error> {
     if epoch > LEADER_EPOCH {
         let text = format!("leader epoch {epoch} is not known here: it is {LEADER_EPOCH}");
         return Err(Error::new(ErrorCode::UnknownLeaderEpoch, text));
+    }
+    Ok(())
+}
+
+/// Partitions that one request may make, as in Kafka.
+const PARTITIONS_A_REQUEST: i64 = 10_000;
+
+/// Whether one request may make that many partitions.
+fn check_partitions(wanted: i64) -> Result<(), Error> {
+    if wanted > PARTITIONS_A_REQUEST {
+        let text = format!("{wanted} new partitions in one request: {PARTITIONS_A_REQUEST} at most");
+        return Err(Error::new(ErrorCode::PolicyViolation, text));
     }
     Ok(())
 }

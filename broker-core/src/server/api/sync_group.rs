@@ -5,7 +5,7 @@
 
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
-use super::{optional, text};
+use super::{kept, optional, text};
 use crate::coordinator::group::SyncGroup;
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -21,7 +21,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         group_instance_id: optional(body.group_instance_id.as_ref()),
         protocol_type: optional(body.protocol_type.as_ref()),
         protocol: optional(body.protocol_name.as_ref()),
-        assignments: body.assignments.into_iter().map(|one| (one.member_id.to_string(), one.assignment)).collect(),
+        assignments: body.assignments.into_iter().map(|one| (one.member_id.to_string(), kept(one.assignment))).collect(),
     };
     match client.shared.broker.sync_group(sync).await {
         Ok(reply) if request.version >= 5 => SyncGroupResponse::default()

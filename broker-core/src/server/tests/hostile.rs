@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DescribeClusterRequest, FindCoordinatorRequest, MetadataRequest,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DescribeClusterRequest, FindCoordinatorRequest, GroupId,
+    JoinGroupRequest, MetadataRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -205,4 +208,59 @@ async fn a_client_that_goes_takes_its_parked_fetch_along() {
     };
     tokio::time::timeout(Duration::from_secs(30), again).await.expect("a free place");
     is_well(&mut bench).await;
+}
+
+/// How long a request of very many small things may take, in a debug build on a busy machine. What grows with their square takes
+/// ten times as long.
+const MANY: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_request_of_very_many_topics_is_answered_soon() {
+    let mut bench = Bench::new().await;
+    let topics: Vec<_> = (0..60_000)
+        .map(|number| TopicName(format!("{number}").into()))
+        .map(|called| CreatableTopic::default().with_name(called).with_num_partitions(1).with_replication_factor(1))
+        .collect();
+    let from = std::time::Instant::now();
+    let answer = bench.ask(2, &CreateTopicsRequest::default().with_topics(topics)).await;
+    assert!(from.elapsed() < MANY, "{:?}", from.elapsed());
+    // As Kafka says it to more than 10,000 partitions in one request.
+    assert!(answer.topics.iter().all(|topic| topic.error_code == 44));
+    is_well(&mut bench).await;
+}
+
+#[tokio::test]
+async fn more_partitions_than_a_request_may_make() {
+    let mut bench = Bench::new().await;
+    let topics = ["one", "two"]
+        .map(|called| CreatableTopic::default().with_name(name(called)).with_num_partitions(5001).with_replication_factor(1));
+    let answer = bench.ask(2, &CreateTopicsRequest::default().with_topics(topics.to_vec())).await;
+    assert_eq!(answer.topics.iter().map(|topic| topic.error_code).collect::<Vec<_>>(), [44, 44]);
+    let grow = CreatePartitionsTopic::default().with_name(name("t")).with_count(10_003).with_assignments(None);
+    let answer = bench.ask(0, &CreatePartitionsRequest::default().with_topics(vec![grow])).await;
+    assert_eq!(answer.results[0].error_code, 44);
+    is_well(&mut bench).await;
+}
+
+#[tokio::test]
+async fn members_with_very_many_protocols_join_soon() {
+    let mut bench = Bench::new().await;
+    let protocols = |prefix: &str| -> Vec<_> {
+        let names = (0..30_000).map(|number| format!("{prefix}{number}")).chain(["both".to_owned()]);
+        names.map(|name| JoinGroupRequestProtocol::default().with_name(name.into())).collect()
+    };
+    let join = |prefix| {
+        JoinGroupRequest::default()
+            .with_group_id(GroupId(StrBytes::from_static_str("g")))
+            .with_session_timeout_ms(30_000)
+            .with_rebalance_timeout_ms(1)
+            .with_protocol_type(StrBytes::from_static_str("p"))
+            .with_protocols(protocols(prefix))
+    };
+    let from = std::time::Instant::now();
+    let first = bench.ask(1, &join("a")).await;
+    assert_eq!((first.error_code, first.protocol_name.as_deref()), (0, Some("a0")));
+    let second = bench.ask(1, &join("b")).await;
+    assert_eq!((second.error_code, second.protocol_name.as_deref()), (0, Some("b0")), "the first did not come back in time");
+    assert!(from.elapsed() < MANY, "{:?}", from.elapsed());
 }
