@@ -5,6 +5,9 @@ use crate::topic_config::{ConfigEntry, ConfigKind, TopicConfig};
 pub struct BrokerConfig {
     /// `num.partitions`: partitions of a topic that is created without a number; 1.
     pub num_partitions: i32,
+    /// `partitions.max`: partitions of all topics together; 200,000. This broker's own: whoever may create topics fills the
+    /// memory otherwise.
+    pub partitions_max: usize,
     /// What holds for a topic that does not say otherwise: `log.segment.bytes`, `message.max.bytes` and so on.
     pub topic_defaults: TopicConfig,
     /// `auto.create.topics.enable`: whether a topic is made when it is first used; true.
@@ -53,6 +56,7 @@ impl Default for BrokerConfig {
     fn default() -> Self {
         Self {
             num_partitions: 1,
+            partitions_max: 200_000,
             topic_defaults: TopicConfig::default(),
             auto_create_topics_enable: true,
             log_retention_check_interval_ms: 300_000,
@@ -117,6 +121,7 @@ impl BrokerConfig {
                 problems.push(text);
             }
         };
+        check(self.partitions_max >= 1, "partitions.max is 0: at least 1".to_owned());
         check(self.num_partitions >= 1, format!("num.partitions is {}: at least 1", self.num_partitions));
         check(
             (1..=i32::MAX as u64).contains(&self.offsets_topic_segment_bytes),

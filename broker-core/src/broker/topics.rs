@@ -140,8 +140,8 @@ fn check_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a topic may grow to `total` partitions.
-fn check_total(topics: &BTreeMap<Arc<str>, Topic>, name: &str, total: i32) -> Result<(), Error> {
+/// By how many partitions a topic grows to have `total`, if it may.
+fn check_total(topics: &BTreeMap<Arc<str>, Topic>, name: &str, total: i32) -> Result<i32, Error> {
     let Some(topic) = topics.get(name) else {
         return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
     };
@@ -150,7 +150,7 @@ fn check_total(topics: &BTreeMap<Arc<str>, Topic>, name: &str, total: i32) -> Re
         let text = format!("topic '{name}' has {have} partitions: {total} is not more ({PARTITIONS_MAX} at most)");
         return Err(Error::new(ErrorCode::InvalidPartitions, text));
     }
-    Ok(())
+    Ok(total - have)
 }
 
 impl Broker {
@@ -189,6 +189,16 @@ impl Broker {
         Ok(TopicDescription { name: Arc::from(topic.name.as_str()), partitions, internal: false, id: TopicId::NONE })
     }
 
+    /// Whether there may be so many more partitions.
+    fn check_room(&self, topics: &BTreeMap<Arc<str>, Topic>, more: i32) -> Result<(), Error> {
+        let (have, most) = (topics.values().map(|topic| topic.partitions.len()).sum::<usize>(), self.0.config.partitions_max);
+        if have + more as usize > most {
+            let text = format!("{more} more partitions: there are {have}, and partitions.max is {most}");
+            return Err(Error::new(ErrorCode::PolicyViolation, text));
+        }
+        Ok(())
+    }
+
     /// How many partitions a new topic gets, and its settings, if it may be.
     fn check_new(&self, topics: &BTreeMap<Arc<str>, Topic>, topic: &NewTopic) -> Result<(i32, Overrides), Error> {
         check_name(&topic.name)?;
@@ -201,8 +211,10 @@ impl Broker {
         if topics.contains_key(topic.name.as_str()) {
             return Err(Error::new(ErrorCode::TopicAlreadyExists, format!("topic '{}' exists already", topic.name)));
         }
-        let plain = |name: &str| name.replace('.', "_");
-        if let Some(other) = topics.keys().find(|other| plain(other) == plain(&topic.name)) {
+        self.check_room(topics, count)?;
+        let plain = |byte: u8| if byte == b'.' { b'_' } else { byte };
+        let alike = |other: &str| other.len() == topic.name.len() && other.bytes().map(plain).eq(topic.name.bytes().map(plain));
+        if let Some(other) = topics.keys().find(|other| alike(other)) {
             let text = format!("topic '{}' collides with '{other}': '.' and '_' count as the same in metrics", topic.name);
             return Err(Error::new(ErrorCode::InvalidTopic, text));
         }
@@ -257,7 +269,7 @@ impl Broker {
     pub fn create_partitions(&self, name: &str, total: i32) -> Result<(), Error> {
         {
             let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
-            check_total(&topics, name, total)?;
+            self.check_room(&topics, check_total(&topics, name, total)?)?;
             let topic = topics.get_mut(name).expect("checked above");
             let Topic { id, overrides, .. } = topic;
             let manifest = Manifest { id: *id, partitions: total, overrides: overrides.clone() };
@@ -270,7 +282,8 @@ impl Broker {
 
     /// Whether a topic could grow to `total` partitions. Nothing is made.
     pub fn check_partitions(&self, name: &str, total: i32) -> Result<(), Error> {
-        check_total(&self.0.topics.read().unwrap_or_else(PoisonError::into_inner), name, total)
+        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        self.check_room(&topics, check_total(&topics, name, total)?)
     }
 
     /// One topic, if it is there.

@@ -76,6 +76,7 @@ impl Settings {
                 Ok(())
             }
             "num.partitions" => into(&mut broker.num_partitions, name, value),
+            "partitions.max" => into(&mut broker.partitions_max, name, value),
             "auto.create.topics.enable" => into(&mut broker.auto_create_topics_enable, name, value),
             "log.cleaner.backoff.ms" => into(&mut broker.log_cleaner_backoff_ms, name, value),
             "log.cleaner.dedupe.buffer.size" => into(&mut broker.log_cleaner_dedupe_buffer_size, name, value),

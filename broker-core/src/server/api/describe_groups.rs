@@ -5,7 +5,7 @@
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
-use super::text;
+use super::{distinct, text};
 use crate::coordinator::group::{GroupDescription, MemberDescription};
 use crate::error::ErrorCode;
 use crate::server::connection::Client;
@@ -24,7 +24,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         }
         None => dead().with_group_id(id),
     };
-    DescribeGroupsResponse::default().with_groups(body.groups.into_iter().map(one).collect())
+    DescribeGroupsResponse::default().with_groups(distinct(body.groups, GroupId::clone).into_iter().map(one).collect())
 }
 
 fn dead() -> DescribedGroup {

@@ -9,8 +9,9 @@
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use tokio::task::consume_budget;
 
-use super::{LEADER_EPOCH, text, topic_by_id, uuid};
+use super::{LEADER_EPOCH, distinct, text, topic_by_id, uuid};
 use crate::broker::TopicDescription;
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
@@ -35,7 +36,13 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
                         .with_topic_id(topic.topic_id),
                 },
             };
-            topics.into_iter().map(one).collect()
+            let mut told = Vec::new();
+            for topic in distinct(topics, |topic| (topic.name.clone(), topic.topic_id)) {
+                told.push(one(topic));
+                // Topics may have been made: others have their turn.
+                consume_budget().await;
+            }
+            told
         }
         _ => shared.broker.topics().iter().map(|topic| described(topic, node)).collect(),
     };

@@ -34,6 +34,7 @@ pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
 pub(super) mod sync_group;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use bytes::Bytes;
@@ -83,6 +84,14 @@ fn optional(value: Option<&StrBytes>) -> Option<String> {
 /// Bytes that outlive their request: a slice would keep all that was read with it.
 fn kept(bytes: Bytes) -> Bytes {
     Bytes::copy_from_slice(&bytes)
+}
+
+/// Each thing once, where it stands first: a request that names one thing a hundred thousand times must not be told all about it
+/// as often.
+fn distinct<T, K: Ord>(mut things: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    things.retain(|thing| seen.insert(key(thing)));
+    things
 }
 
 /// Whether a client's idea of the leader's epoch is not ahead of the leader; -1 is no idea.

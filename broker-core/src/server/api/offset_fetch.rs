@@ -12,7 +12,7 @@ use kafka_protocol::messages::offset_fetch_response::{
 };
 use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
 
-use super::text;
+use super::{distinct, text};
 use crate::broker::Broker;
 use crate::id::TopicPartition;
 use crate::server::connection::Client;
@@ -33,7 +33,8 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
             let topics = stored(broker, &group.group_id, group.topics.as_deref());
             OffsetFetchResponseGroup::default().with_group_id(group.group_id).with_topics(topics)
         };
-        return OffsetFetchResponse::default().with_groups(body.groups.into_iter().map(group).collect());
+        let groups = distinct(body.groups, |group| group.group_id.clone());
+        return OffsetFetchResponse::default().with_groups(groups.into_iter().map(group).collect());
     }
     let asked = body.topics.map(|topics| {
         let one = |topic: kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic| {

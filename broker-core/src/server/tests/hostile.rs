@@ -7,9 +7,10 @@ use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DescribeClusterRequest, FindCoordinatorRequest, GroupId,
-    JoinGroupRequest, MetadataRequest, TopicName,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DescribeClusterRequest, DescribeGroupsRequest,
+    FindCoordinatorRequest, GroupId, JoinGroupRequest, MetadataRequest, OffsetFetchRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,9 @@ use tokio::net::TcpStream;
 
 use super::records::{batch, fetch, produce};
 use super::{Bench, frame, name, versions};
+use crate::broker::{Broker, NewTopic};
+use crate::config::BrokerConfig;
+use crate::error::ErrorCode;
 use crate::server::ServerConfig;
 
 /// A healthy client's round trip.
@@ -263,4 +267,37 @@ async fn members_with_very_many_protocols_join_soon() {
     let second = bench.ask(1, &join("b")).await;
     assert_eq!((second.error_code, second.protocol_name.as_deref()), (0, Some("b0")), "the first did not come back in time");
     assert!(from.elapsed() < MANY, "{:?}", from.elapsed());
+}
+
+#[tokio::test]
+async fn what_is_asked_for_again_and_again_is_told_once() {
+    let mut bench = Bench::new().await;
+    bench.broker.create_topic(&NewTopic::new("wide").partitions(1000)).expect("made");
+    let topic = || MetadataRequestTopic::default().with_name(Some(name("wide")));
+    let metadata = bench.ask(9, &MetadataRequest::default().with_topics(Some((0..50_000).map(|_| topic()).collect()))).await;
+    assert_eq!(metadata.topics.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>(), [1000]);
+    let group = |called| GroupId(StrBytes::from_static_str(called));
+    let asked = DescribeGroupsRequest::default().with_groups(vec![group("a"), group("b"), group("a")]);
+    let told = bench.ask(5, &asked).await;
+    assert_eq!(told.groups.iter().map(|group| group.group_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let all_of = |called| OffsetFetchRequestGroup::default().with_group_id(group(called)).with_topics(None);
+    let asked = OffsetFetchRequest::default().with_groups(vec![all_of("a"), all_of("b"), all_of("a")]);
+    assert_eq!(bench.ask(8, &asked).await.groups.len(), 2);
+}
+
+#[tokio::test]
+async fn partitions_of_all_topics_have_a_bound() {
+    let config = BrokerConfig { partitions_max: 5, ..BrokerConfig::default() };
+    let broker = Broker::builder().config(config).open().expect("a broker");
+    broker.create_topic(&NewTopic::new("t").partitions(3)).expect("three of five");
+    for (topic, count) in [("three", 3), ("many", 100_000)] {
+        let refused = broker.create_topic(&NewTopic::new(topic).partitions(count)).expect_err("more than five");
+        assert_eq!(refused.code(), ErrorCode::PolicyViolation, "{refused}");
+    }
+    assert_eq!(broker.create_partitions("t", 6).map_err(|error| error.code()), Err(ErrorCode::PolicyViolation));
+    broker.create_partitions("t", 4).expect("four of five");
+    broker.topic_or_create("auto").expect("five of five");
+    assert_eq!(broker.topic_or_create("more").map_err(|error| error.code()), Err(ErrorCode::PolicyViolation));
+    broker.delete_topic("t").expect("deleted");
+    broker.create_topic(&NewTopic::new("four").partitions(4)).expect("there is room again");
 }
