@@ -24,6 +24,7 @@ fuzz_target!(|input: &[u8]| {
 fn broker() -> Broker {
     let mut config = BrokerConfig { offsets_topic_num_partitions: 1, ..BrokerConfig::default() };
     config.message_decompressed_bytes_max = 1 << 20;
+    config.partitions_max = 500;
     let broker = Broker::builder().config(config).seed(1).open().expect("a broker");
     broker.create_topic(&NewTopic::new("t").partitions(2)).expect("a topic");
     let mut batch = BatchBuilder::new();
