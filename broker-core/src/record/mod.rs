@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod builder;
 mod compression;
 mod iter;
+mod murmur2;
 mod renumber;
 pub(crate) mod varint;
 
@@ -11,6 +12,7 @@ pub use batch::{Batch, BatchError, Batches, batches};
 pub use builder::BatchBuilder;
 pub use compression::{Codec, CodecError, Compression};
 pub use iter::{HeaderView, RecordView, Records};
+pub use murmur2::murmur2;
 pub(crate) use renumber::{put_record, renumbered};
 
 /// Where each field of a batch's header starts.

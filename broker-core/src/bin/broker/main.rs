@@ -1,10 +1,13 @@
 //! The broker as a program: one process, one folder, one port.
 
+mod client;
+mod commands;
 mod settings;
 
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use broker_core::Broker;
@@ -13,10 +16,12 @@ use clap::Parser;
 use settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A Kafka broker in one process.
+/// A Kafka broker in one process. Without a subcommand it serves; the subcommands work with any Kafka.
 #[derive(Debug, Parser)]
-#[command(name = "broker", version)]
+#[command(name = "broker", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<commands::Command>,
     /// Keeps the data in this folder. Without it, everything is in memory and ends with the process.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -34,13 +39,30 @@ struct Arguments {
     set: Vec<String>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("broker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
+    if let Some(command) = arguments.command {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let ended = runtime.block_on(commands::run(command));
+        // A thread that reads standard input is not waited for.
+        runtime.shutdown_background();
+        return Ok(ended?);
+    }
     let settings = Settings::read(arguments.config.as_deref(), &arguments.set)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(arguments, settings, begun))
