@@ -5,14 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-have() { command -v java >/dev/null && command -v mvn >/dev/null; }
-if ! have && [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    apt-get update -qq && apt-get install -y -qq openjdk-17-jre-headless maven >/dev/null
-fi
-if ! have; then
-    echo "subcommands on Apache Kafka: SKIPPED, it needs Java 17 or newer and Maven"
-    exit 0
-fi
+. tests/kafka/need.sh
+need_kafka "subcommands on Apache Kafka"
 
 data=$(mktemp -d)
 trap 'tests/kafka/kafka stop -d "$data/kafka" >/dev/null 2>&1 || true; rm -rf "$data"' EXIT
