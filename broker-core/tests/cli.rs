@@ -51,13 +51,7 @@ impl Kafka {
     }
 
     fn run_with(&self, words: &[&str], input: &str) -> Output {
-        let mut child = self
-            .command(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = self.command(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Whoever refuses its arguments reads no input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
@@ -153,7 +147,10 @@ fn what_is_produced_is_consumed() {
     let words = ["consume", "-t", &topic, "--from-beginning", "-e", "--json"];
     let found = kafka.ok(&words, "");
     let one = found.lines().find(|line| line.contains("\"value7\"")).unwrap();
-    assert!(one.contains(&format!("\"topic\":\"{topic}\",\"partition\":")) && one.contains("\"headers\":[[\"from\",\"here\"]]"), "{one}");
+    assert!(
+        one.contains(&format!("\"topic\":\"{topic}\",\"partition\":")) && one.contains("\"headers\":[[\"from\",\"here\"]]"),
+        "{one}"
+    );
     // Tombstones; the end of the line as Windows writes it.
     kafka.ok(&["produce", "-t", &topic, "-p", "1", "-K", ":", "--null-marker", "gone"], "a:gone\r\n");
     let last = kafka.ok(&["consume", "-t", &topic, "-p", "1", "-o", "-1", "-n", "1", "--json"], "");
@@ -204,7 +201,9 @@ fn groups_read_commit_and_are_moved() {
     assert_eq!(kafka.ok(&[&words[..], &["-n", "4"]].concat(), "").lines().count(), 4);
     assert_eq!(kafka.ok(&[&words[..], &["-n", "2"]].concat(), "").lines().count(), 2, "it goes on where it was");
     let described = |all: &dyn Fn(&str) -> bool| {
-        kafka.until("the group", &["groups", "describe", &group, "--json"], |told| told.lines().filter(|line| all(line)).count() == 2)
+        kafka.until("the group", &["groups", "describe", &group, "--json"], |told| {
+            told.lines().filter(|line| all(line)).count() == 2
+        })
     };
     described(&|line| line.contains("\"committed\":3,\"end\":3,\"lag\":0,\"member\":null"));
     // Two members share two partitions.
@@ -212,7 +211,10 @@ fn groups_read_commit_and_are_moved() {
     let mut other = Running::new(&kafka, &words);
     described(&|line| line.contains("\"lag\":0,\"member\":\""));
     let members = kafka.until("two members", &["groups", "describe", &group], |told| told.contains("2 members, assignor range"));
-    assert!(kafka.ok(&["groups", "list"], "").lines().any(|line| line.starts_with(&group) && line.contains("Stable")), "{members}");
+    assert!(
+        kafka.ok(&["groups", "list"], "").lines().any(|line| line.starts_with(&group) && line.contains("Stable")),
+        "{members}"
+    );
     for partition in ["0", "1"] {
         kafka.ok(&["produce", "-t", &topic, "-p", partition], "d\n");
     }
