@@ -29,7 +29,7 @@ pub(super) fn file_name(base: i64, kind: &str) -> String {
 /// The base offset that a file's name says, if it is of this kind.
 pub(super) fn base_of(name: &str, kind: &str) -> Option<i64> {
     let digits = name.strip_suffix(kind)?.strip_suffix('.')?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+    (digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
 }
 
 impl Place {

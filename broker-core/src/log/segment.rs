@@ -38,11 +38,15 @@ pub(super) struct Scanned {
     pub damage: Option<BatchError>,
 }
 
-/// Whether a batch is sound and goes on where the log ends, or behind it if there may be gaps.
-fn follows(batch: &Batch, end: i64, gaps: bool) -> Result<(), BatchError> {
+/// Whether a batch is sound and goes on where the log ends, or behind it if there may be gaps; never so far behind the segment's
+/// base that its indexes could not tell.
+fn follows(batch: &Batch, base: i64, end: i64, gaps: bool) -> Result<(), BatchError> {
     batch.verify_crc()?;
     match batch.base_offset() {
         found if found < end || found > end && !gaps => Err(BatchError::Offset { found, expected: end }),
+        found if batch.last_offset().saturating_sub(base) > i64::from(i32::MAX) => {
+            Err(BatchError::Offset { found, expected: end })
+        }
         _ if batch.last_offset_delta() < 0 => Err(BatchError::Record(0)),
         _ => Ok(()),
     }
@@ -188,7 +192,7 @@ impl Segment {
                 }
                 Err(BatchError::Incomplete { need, .. }) => BatchError::Incomplete { have: left as usize, need },
                 Err(damage) => damage,
-                Ok(batch) => match follows(&batch, scanned.end, gaps) {
+                Ok(batch) => match follows(&batch, self.base, scanned.end, gaps) {
                     Ok(()) => {
                         self.note(&batch, scanned.size, config);
                         scanned.size += batch.size() as u64;

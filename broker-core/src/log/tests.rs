@@ -96,6 +96,23 @@ fn timestamps_are_found() {
 }
 
 #[test]
+fn offsets_that_a_segment_cannot_hold_are_damage() {
+    // In a log that may have gaps, whose batches' offsets nothing else is held against: no checksum covers them.
+    let opening = Opening { compacted_to: Some(0), ..Opening::default() };
+    let far = i64::from(i32::MAX) + 1;
+    for (base, end) in [(2, 4), (far - 2, far), (far - 1, 2), (far, 2), (i64::MAX - 1, 2), (i64::MAX, 2), (i64::MIN, 2)] {
+        let (_, disk) = disk();
+        let file = disk.open("t-0", "00000000000000000000.log").expect("opened");
+        file.append(batch(0, 2)).expect("appended");
+        let mut second = BytesMut::from(&batch(2, 2)[..]);
+        second[..8].copy_from_slice(&base.to_be_bytes());
+        file.append(second.freeze()).expect("appended");
+        let log = Log::open(disk, "t-0", config(1000), opening).expect("opened");
+        assert_eq!(log.end(), end, "a second batch at {base}");
+    }
+}
+
+#[test]
 fn a_torn_tail_is_cut_at_every_byte() {
     let whole = batch(0, 2);
     let last = batch(2, 3);
