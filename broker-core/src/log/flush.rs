@@ -53,7 +53,9 @@ impl Log {
     fn job(&mut self, from: i64, upto: i64) -> SyncJob {
         let active = self.segments.len() - 1;
         let first = self.segments.partition_point(|segment| segment.base <= from).saturating_sub(1);
-        let mut files = Vec::new();
+        // A snapshot that stands where the log goes on after this: without it, segments that go would take producers with them.
+        let fresh = self.segments[first..].iter().filter(|segment| segment.base > from && segment.base <= upto);
+        let mut files: Vec<_> = fresh.filter_map(|segment| self.snapshot_file(segment.base)).collect();
         for (index, segment) in self.segments.iter().enumerate().skip(first) {
             if index < active || upto > segment.base {
                 files.push(segment.file.clone());
@@ -96,9 +98,12 @@ impl Log {
             // Nobody has touched it since it was opened.
             return Ok(());
         }
+        let snapshot = self.snapshot_file(self.end);
+        let active = self.segments.last_mut().expect("a log has a segment");
         let mut files = Vec::new();
         let sealed = active.seal(&self.place).and_then(|()| {
             files.extend(active.index_files());
+            files.extend(snapshot);
             files.iter().try_for_each(|file| file.sync())
         });
         self.guard(sealed)?;

@@ -14,6 +14,7 @@ mod recovery;
 mod retention;
 mod segment;
 mod segmented;
+mod snapshots;
 mod times;
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ pub(super) mod kind {
     pub const LOG: &str = "log";
     pub const INDEX: &str = "index";
     pub const TIME_INDEX: &str = "timeindex";
+    pub const SNAPSHOT: &str = "snapshot";
     /// The log before what is made from it: without a log the others are nobody's.
-    pub const ALL: [&str; 3] = [LOG, INDEX, TIME_INDEX];
+    pub const ALL: [&str; 4] = [LOG, INDEX, TIME_INDEX, SNAPSHOT];
 }
 
 /// A partition's folder.

@@ -31,6 +31,7 @@ struct Loaded {
     end: i64,
     /// Everything before it is durable and sound.
     recovery_point: i64,
+    was_clean: bool,
 }
 
 impl Log {
@@ -54,9 +55,9 @@ impl Log {
             loaded.segments.push(Segment::create(&place, loaded.end)?);
         }
         let start = opening.log_start.max(loaded.segments[0].base);
-        let Loaded { segments, end, recovery_point } = loaded;
+        let Loaded { segments, end, recovery_point, was_clean } = loaded;
         let compacted_to = opening.compacted_to;
-        Ok(Self::from_parts(place, config, Opened { segments, start, end, recovery_point, unlisted, compacted_to }))
+        Ok(Self::from_parts(place, config, Opened { segments, start, end, recovery_point, was_clean, unlisted, compacted_to }))
     }
 }
 
@@ -82,9 +83,14 @@ fn remove_orphans(place: &Place, names: &[String], bases: &[i64]) -> io::Result<
 
 fn load(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening) -> io::Result<Loaded> {
     let (first, last) = (bases.first().copied().unwrap_or(0), bases.len().saturating_sub(1));
-    let mut loaded =
-        Loaded { segments: Vec::with_capacity(bases.len().max(1)), end: first, recovery_point: opening.recovery_point };
+    let mut loaded = Loaded {
+        segments: Vec::with_capacity(bases.len().max(1)),
+        end: first,
+        recovery_point: opening.recovery_point,
+        was_clean: false,
+    };
     if opening.clean && trust(place, config, bases, opening, &mut loaded)? {
+        loaded.was_clean = true;
         return Ok(loaded);
     }
     loaded.segments.clear();

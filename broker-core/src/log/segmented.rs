@@ -22,6 +22,8 @@ pub(crate) struct Log {
     pub(super) end: i64,
     /// Everything before it is durable.
     pub(super) recovery_point: i64,
+    /// Whether it was taken as it was closed, without being looked through.
+    pub(super) was_clean: bool,
     /// Whether files came into the folder since it was last synced.
     pub(super) unlisted: bool,
     /// Files of segments that were removed.
@@ -43,13 +45,14 @@ pub(super) struct Opened {
     pub start: i64,
     pub end: i64,
     pub recovery_point: i64,
+    pub was_clean: bool,
     pub unlisted: bool,
     pub compacted_to: Option<i64>,
 }
 
 impl Log {
     pub(super) fn from_parts(place: Place, config: LogConfig, opened: Opened) -> Self {
-        let Opened { segments, start, end, recovery_point, unlisted, compacted_to } = opened;
+        let Opened { segments, start, end, recovery_point, was_clean, unlisted, compacted_to } = opened;
         Self {
             place,
             config,
@@ -57,6 +60,7 @@ impl Log {
             start,
             end,
             recovery_point,
+            was_clean,
             unlisted,
             doomed: Vec::new(),
             compacted_to,
@@ -109,17 +113,25 @@ impl Log {
     /// Appends a batch whose offsets start at [`end`](Self::end). A failed write poisons the log.
     /// `now` in milliseconds since 1970.
     pub fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64, now: i64) -> io::Result<()> {
-        self.check_sound()?;
-        let active = self.segments.last_mut().expect("a log has a segment");
-        active.ensure(&self.place, &self.config)?;
-        if self.needs_roll(batch.len() as u64, last_offset, max_timestamp, now) {
-            self.roll()?;
-        }
+        self.make_room(batch.len() as u64, last_offset, max_timestamp, now)?;
         let segment = self.segments.last_mut().expect("a log has a segment");
         let appended = segment.append(&self.place, &self.config, batch, last_offset, max_timestamp, now);
         self.guard(appended)?;
         self.end = last_offset + 1;
         Ok(())
+    }
+
+    /// Starts a new segment if such a batch needs one; whether it did. Appending does the same: this is for who has something
+    /// to do in between.
+    pub fn make_room(&mut self, bytes: u64, last_offset: i64, max_timestamp: i64, now: i64) -> io::Result<bool> {
+        self.check_sound()?;
+        let active = self.segments.last_mut().expect("a log has a segment");
+        active.ensure(&self.place, &self.config)?;
+        let needed = self.needs_roll(bytes, last_offset, max_timestamp, now);
+        if needed {
+            self.roll()?;
+        }
+        Ok(needed)
     }
 
     fn needs_roll(&self, bytes: u64, last_offset: i64, timestamp: i64, now: i64) -> bool {

@@ -4,6 +4,7 @@ mod append;
 mod append_records;
 mod compaction;
 mod flush;
+mod producer_snapshot;
 mod producer_state;
 mod signal;
 mod upkeep;
@@ -13,11 +14,14 @@ mod compression_tests;
 #[cfg(test)]
 mod flush_tests;
 #[cfg(test)]
+mod producer_snapshot_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod upkeep_tests;
 
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -130,6 +134,8 @@ struct Partition {
 struct State {
     log: Log,
     producers: ProducerStates,
+    /// The offset of the newest snapshot of the producers.
+    snapshot: Option<i64>,
     flushing: Flushing,
 }
 
@@ -149,12 +155,11 @@ impl PartitionHandle {
         let failed = |error| storage(&id, "cannot be opened", error);
         let (disk, clock) = (surroundings.disk.clone(), &surroundings.clock);
         let mut log = Log::open(disk, id.to_string(), LogConfig::of(&config.topic), opening).map_err(failed)?;
-        let (mut producers, now) = (ProducerStates::default(), clock.wall_ms());
-        let start = log.start();
-        crate::log::headers(&mut log, start, |header| producers.read(header, now)).map_err(failed)?;
+        let loaded = producer_snapshot::load(&mut log, clock.wall_ms(), config.producer_id_expiration_ms);
+        let producer_snapshot::Loaded { producers, snapshot } = loaded.map_err(failed)?;
         let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
         let (deleted, watchers) = (AtomicBool::new(false), signal::Watchers::default());
-        let state = Mutex::new(State { log, producers, flushing: Flushing::default() });
+        let state = Mutex::new(State { log, producers, snapshot, flushing: Flushing::default() });
         let max_batch_bytes = AtomicUsize::new(config.max_batch_bytes());
         let config = RwLock::new(Arc::new(config));
         Ok(Self(Arc::new(Partition { id, config, max_batch_bytes, surroundings, state, start, end, deleted, watchers })))
@@ -289,7 +294,7 @@ impl PartitionHandle {
         let base_offset = state.log.end();
         append::stamp_offset(&mut batch, base_offset);
         let last_offset = base_offset + i64::from(count) - 1;
-        let written = state.log.append(batch.freeze(), last_offset, max_timestamp, now);
+        let written = state.append(batch.freeze(), last_offset, max_timestamp, now);
         written.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
         Ok(self.appended(state, flush_ms))
     }
@@ -332,7 +337,8 @@ impl PartitionHandle {
 
     /// Makes everything durable, so that nothing has to be looked through when it is opened again.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        self.state().log.close().map_err(|error| storage(&self.0.id, "cannot be synced", error))
+        let mut state = self.state();
+        state.snapshot().and_then(|()| state.log.close()).map_err(|error| storage(&self.0.id, "cannot be synced", error))
     }
 
     /// Makes everything durable that is there.
@@ -363,15 +369,36 @@ impl PartitionHandle {
     /// leaves both: read in order, they give the same.
     pub(crate) fn rewrite(&self, write: impl FnOnce(&Self) -> Result<(), Error>) -> Result<(), Error> {
         let base = {
-            let log = &mut self.state().log;
-            log.roll().map_err(|error| storage(&self.0.id, "takes no writes", error))?;
-            log.end()
+            let mut state = self.state();
+            state.log.roll().map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+            state.log.end()
         };
         write(self)?;
         let log = &mut self.state().log;
         let removed = log.sync_from(base).and_then(|()| log.remove_before(base));
         self.0.start.store(log.start(), Ordering::Release);
         removed.map_err(|error| storage(&self.0.id, "takes no writes", error))
+    }
+}
+
+impl State {
+    /// Appends a batch, and keeps what the producers had written before it if it starts a segment.
+    fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64, now: i64) -> io::Result<()> {
+        if self.log.make_room(batch.len() as u64, last_offset, max_timestamp, now)? {
+            self.snapshot()?;
+        }
+        self.log.append(batch, last_offset, max_timestamp, now)
+    }
+
+    /// Keeps what the producers have written so far, unless that is kept or there is nothing yet.
+    fn snapshot(&mut self) -> io::Result<()> {
+        let end = self.log.end();
+        if self.snapshot == Some(end) || end == 0 {
+            return Ok(());
+        }
+        self.log.write_snapshot(end, producer_snapshot::encode(&self.producers))?;
+        self.snapshot = Some(end);
+        Ok(())
     }
 }
 

@@ -103,6 +103,11 @@ impl ProducerState {
         state
     }
 
+    /// When it wrote last, by the broker's clock.
+    pub fn seen_ms(&self) -> i64 {
+        self.seen_ms
+    }
+
     /// Its batches, oldest first.
     pub fn appended(&self) -> &[Appended] {
         &self.appended[..self.count]
@@ -157,6 +162,18 @@ impl ProducerStates {
         })
     }
 
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &ProducerState)> {
+        self.by_id.iter().map(|(id, state)| (*id, state))
+    }
+
+    pub fn insert(&mut self, id: i64, state: ProducerState) {
+        self.by_id.insert(id, state);
+    }
+
     /// Where a producer's last batch ends.
     pub fn last_offset(&self, id: i64) -> Option<i64> {
         self.by_id.get(&id)?.appended().last().map(|last| last.last_offset)
@@ -188,6 +205,11 @@ impl ProducerStates {
             return;
         }
         self.expired_ms = now_ms;
+        self.forget(now_ms, expiration_ms);
+    }
+
+    /// The same, at once.
+    pub fn forget(&mut self, now_ms: i64, expiration_ms: i64) {
         self.by_id.retain(|_, state| now_ms.saturating_sub(state.seen_ms) < expiration_ms);
     }
 }

@@ -15,7 +15,11 @@ impl PartitionHandle {
             if self.is_deleted() || state.log.is_poisoned() {
                 return Ok(());
             }
-            let leaving = state.log.retain(clock.wall_ms(), self.end_offset());
+            let mut leaving = state.log.retain(clock.wall_ms(), self.end_offset());
+            if leaving.as_ref().is_ok_and(|leaving| !leaving.is_empty()) && state.log.is_empty() {
+                // The snapshots went with the segments.
+                leaving = state.snapshot().and(leaving);
+            }
             self.0.start.store(state.log.start(), Ordering::Release);
             (leaving.map_err(failed)?, state.log.file_delete_delay_ms())
         };

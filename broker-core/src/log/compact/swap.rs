@@ -60,6 +60,7 @@ pub(in super::super) fn put_in_place(place: &Place, base: i64, covered: &[i64]) 
         place.remove(*at, kind::TIME_INDEX)?;
         if *at != base {
             place.remove(*at, kind::LOG)?;
+            place.remove(*at, kind::SNAPSHOT)?;
         }
     }
     // Both at once would be too much behind a crash.

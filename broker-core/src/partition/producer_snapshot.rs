@@ -1,0 +1,117 @@
+//! Kafka's file of what each producer wrote last, so that a log need not be walked for it when it is opened again. Only the last batch
+//! of each is in it.
+//!
+//! Version (i16, 1), CRC-32C of all behind it (u32), a count (i32), then for each producer: id i64, epoch i16, last sequence
+//! i32, last offset i64, its distance from the batch's first one i32, timestamp i64, coordinator's epoch i32 (-1), first
+//! offset of its open transaction i64 (-1). The timestamp is when it wrote last by the broker's clock: what it is forgotten by.
+
+use std::io;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::producer_state::{Appended, ProducerState, ProducerStates};
+use crate::log::Log;
+use crate::record::{at, header};
+
+const VERSION: i16 = 1;
+/// Where what the checksum covers starts.
+const COVERED: usize = 6;
+const HEADER_BYTES: usize = 10;
+const ENTRY_BYTES: usize = 46;
+
+/// A snapshot's bytes.
+pub(super) fn encode(producers: &ProducerStates) -> Bytes {
+    let mut out = BytesMut::with_capacity(HEADER_BYTES + producers.len() * ENTRY_BYTES);
+    out.put_i16(VERSION);
+    out.put_u32(0);
+    out.put_i32(producers.len() as i32);
+    for (id, state) in producers.iter() {
+        let last =
+            state.appended().last().copied().unwrap_or(Appended { last_sequence: -1, last_offset: -1, ..Appended::default() });
+        out.put_i64(id);
+        out.put_i16(state.epoch);
+        out.put_i32(last.last_sequence);
+        out.put_i64(last.last_offset);
+        out.put_i32(last.offset_delta);
+        out.put_i64(state.seen_ms());
+        out.put_i32(-1);
+        out.put_i64(-1);
+    }
+    let crc = crc32c::crc32c(&out[COVERED..]);
+    out[2..COVERED].copy_from_slice(&crc.to_be_bytes());
+    out.freeze()
+}
+
+/// The producers of a snapshot as of `offset`; what is wrong with it otherwise.
+pub(super) fn decode(bytes: &[u8], offset: i64, now_ms: i64) -> Result<ProducerStates, String> {
+    if bytes.len() < HEADER_BYTES {
+        return Err(format!("{} bytes are no snapshot", bytes.len()));
+    }
+    let (mut rest, covered) = (bytes, &bytes[COVERED..]);
+    let (version, found) = (rest.get_i16(), rest.get_u32());
+    if version != VERSION {
+        return Err(format!("its version is {version}, not {VERSION}"));
+    }
+    let computed = crc32c::crc32c(covered);
+    if found != computed {
+        return Err(format!("its checksum is {found:08x}, its bytes give {computed:08x}"));
+    }
+    let count = i64::from(rest.get_i32());
+    if i64::try_from(rest.len()) != Ok(count * ENTRY_BYTES as i64) {
+        return Err(format!("{} bytes are not {count} producers", rest.len()));
+    }
+    let mut producers = ProducerStates::default();
+    while rest.has_remaining() {
+        let (id, epoch, last_sequence) = (rest.get_i64(), rest.get_i16(), rest.get_i32());
+        let (last_offset, offset_delta, timestamp) = (rest.get_i64(), rest.get_i32(), rest.get_i64());
+        let (_coordinator_epoch, _transaction) = (rest.get_i32(), rest.get_i64());
+        let sound = id >= 0 && epoch >= 0 && last_offset < offset && offset_delta >= 0;
+        if !sound || last_sequence >= 0 && last_offset < i64::from(offset_delta) {
+            return Err(format!("producer {id}: epoch {epoch}, offset {last_offset}, delta {offset_delta}"));
+        }
+        let last = (last_sequence >= 0).then_some(Appended { last_sequence, last_offset, offset_delta, timestamp });
+        // A clock that was put back must not make it stay for ever.
+        producers.insert(id, ProducerState::with_last(epoch, last, timestamp.min(now_ms)));
+    }
+    Ok(producers)
+}
+
+/// The producers of a log that was opened: from the newest snapshot that may be used and is sound, and from what was appended
+/// behind it.
+pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result<Loaded> {
+    let limit = log.snapshot_limit();
+    let (mut producers, mut snapshot, mut damaged) = (ProducerStates::default(), None, Vec::new());
+    for offset in log.snapshots()?.into_iter().rev().filter(|offset| *offset <= limit) {
+        let bytes = log.read_snapshot(offset)?.unwrap_or_default();
+        match decode(&bytes, offset, now_ms) {
+            Ok(found) => {
+                (producers, snapshot) = (found, Some(offset));
+                break;
+            }
+            Err(what) => {
+                tracing::warn!(target: "broker_core::recovery", offset, what, "a snapshot of producers is damaged: an older one is used, or the log itself");
+                damaged.push(offset);
+            }
+        }
+    }
+    producers.forget(now_ms, expiration_ms);
+    let from = snapshot.map_or(log.start(), |offset| offset.max(log.start()));
+    let mut read = |batch: &[u8]| {
+        // The walk may begin before what was asked for.
+        let last = header::i64(batch, at::BASE_OFFSET).saturating_add(header::i32(batch, at::LAST_OFFSET_DELTA).into());
+        if last >= from {
+            producers.read(batch, now_ms);
+        }
+    };
+    crate::log::headers(log, from, &mut read)?;
+    log.remove_snapshots(snapshot, &damaged)?;
+    Ok(Loaded { producers, snapshot })
+}
+
+/// What loading found.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub producers: ProducerStates,
+    /// The offset of the snapshot that was used.
+    pub snapshot: Option<i64>,
+}
