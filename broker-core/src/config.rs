@@ -102,6 +102,7 @@ const SETTINGS: &[Told] = &[
     ("offsets.retention.minutes", ConfigKind::Int, |c| c.offsets_retention_minutes.to_string()),
     ("offsets.topic.num.partitions", ConfigKind::Int, |c| c.offsets_topic_num_partitions.to_string()),
     ("offsets.topic.segment.bytes", ConfigKind::Int, |c| c.offsets_topic_segment_bytes.to_string()),
+    ("partitions.max", ConfigKind::Int, |c| c.partitions_max.to_string()),
     ("producer.id.expiration.check.interval.ms", ConfigKind::Int, |c| c.producer_id_expiration_check_interval_ms.to_string()),
     ("producer.id.expiration.ms", ConfigKind::Int, |c| c.producer_id_expiration_ms.to_string()),
 ];
