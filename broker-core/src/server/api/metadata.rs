@@ -26,9 +26,10 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let create = body.allow_auto_topic_creation;
     let topics = match body.topics {
         Some(topics) if request.version > 0 || !topics.is_empty() => {
+            // The Java client sends an empty name beside an id.
             let one = |topic: MetadataRequestTopic| match topic.name {
-                Some(name) => one(client, name, create, node),
-                None => match topic_by_id(client, topic.topic_id) {
+                Some(name) if topic.topic_id.is_nil() => one(client, name, create, node),
+                _ => match topic_by_id(client, topic.topic_id) {
                     Ok(found) => described(&found, node),
                     Err(error) => MetadataResponseTopic::default()
                         .with_error_code(error.code().code())

@@ -33,6 +33,9 @@ async fn topics_go_by_name_or_by_id() {
     let by_id = |id| {
         MetadataRequest::default().with_topics(Some(vec![MetadataRequestTopic::default().with_name(None).with_topic_id(id)]))
     };
+    let mut with_name = by_id(id);
+    with_name.topics.as_mut().expect("topics")[0].name = Some(name(""));
+    assert_eq!(bench.ask(12, &with_name).await.topics[0].name, Some(name("new")));
     let told = bench.ask(12, &by_id(id)).await;
     assert_eq!((told.topics[0].error_code, told.topics[0].name.clone()), (0, Some(name("new"))));
     let both = DeleteTopicState::default().with_name(Some(name("new"))).with_topic_id(id);
