@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use bytes::{Bytes, BytesMut};
 
@@ -25,7 +25,8 @@ pub(super) struct OpenFiles {
 #[derive(Debug)]
 pub(super) struct OpenFile {
     path: PathBuf,
-    slot: Mutex<Option<Arc<File>>>,
+    /// Locked for reading while the file is used, for writing to open and to close it.
+    slot: RwLock<Option<File>>,
     /// Since it was last asked.
     used: AtomicBool,
     /// Its path leads elsewhere from now on: it is not closed, since it could not be opened again.
@@ -71,15 +72,15 @@ impl OpenFile {
     /// Makes a file.
     pub fn make(path: &Path, all: &Arc<OpenFiles>) -> io::Result<Arc<Self>> {
         let file = OpenOptions::new().read(true).append(true).create_new(true).open(path)?;
-        let made = Self::new(path.to_path_buf(), 0, Some(Arc::new(file)), all.clone());
+        let made = Self::new(path.to_path_buf(), 0, Some(file), all.clone());
         all.add(made.this.clone());
         Ok(made)
     }
 
-    fn new(path: PathBuf, size: u64, file: Option<Arc<File>>, all: Arc<OpenFiles>) -> Arc<Self> {
+    fn new(path: PathBuf, size: u64, file: Option<File>, all: Arc<OpenFiles>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             path,
-            slot: Mutex::new(file),
+            slot: RwLock::new(file),
             used: AtomicBool::new(true),
             kept: AtomicBool::new(false),
             size: AtomicU64::new(size),
@@ -88,25 +89,38 @@ impl OpenFile {
         })
     }
 
-    fn file(&self) -> io::Result<Arc<File>> {
-        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Does something with the file, which is opened first if it is closed.
+    fn with<T>(&self, act: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
-        if let Some(file) = slot.as_ref() {
-            return Ok(file.clone());
+        loop {
+            if let Some(file) = &*self.slot() {
+                return act(file);
+            }
+            // It may be closed again before it is used: then once more.
+            self.reopen()?;
         }
-        let opened = OpenOptions::new().read(true).append(true).open(&self.path);
-        let file = Arc::new(opened.map_err(|error| named("open", &self.path, &error))?);
-        *slot = Some(file.clone());
-        drop(slot);
-        self.all.add(self.this.clone());
-        Ok(file)
     }
 
-    /// False if it is being opened.
+    fn slot(&self) -> RwLockReadGuard<'_, Option<File>> {
+        self.slot.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reopen(&self) -> io::Result<()> {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            let opened = OpenOptions::new().read(true).append(true).open(&self.path);
+            *slot = Some(opened.map_err(|error| named("open", &self.path, &error))?);
+            drop(slot);
+            self.all.add(self.this.clone());
+        }
+        Ok(())
+    }
+
+    /// False if it is being used or opened.
     fn close(&self) -> bool {
-        let Ok(mut slot) = self.slot.try_lock() else { return false };
+        let Ok(mut slot) = self.slot.try_write() else { return false };
         if !self.kept.load(Ordering::Acquire) {
             *slot = None;
         }
@@ -114,13 +128,16 @@ impl OpenFile {
     }
 }
 
-/// As `Write::write_all`, but by the system call itself: the C library's wrapper is a point at which a thread may be cancelled,
-/// and to say so costs a small write a tenth of its time.
-fn write_all(file: &File, mut bytes: &[u8]) -> io::Result<()> {
+/// As `write_all_at`, but by the system call itself: the C library's wrapper is a point at which a thread may be cancelled, and to
+/// say so costs a small write a tenth of its time. With a position, since the kernel then need not lock the file's own one.
+fn write_all(file: &File, mut bytes: &[u8], mut position: u64) -> io::Result<()> {
     while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
+        match rustix::io::pwrite(file, bytes, position) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
+            Ok(written) => {
+                bytes = &bytes[written..];
+                position += written as u64;
+            }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -128,10 +145,28 @@ fn write_all(file: &File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// As much as there is, up to `length` bytes.
+fn read_some(file: &File, position: u64, length: usize) -> io::Result<Bytes> {
+    let mut bytes = BytesMut::zeroed(length);
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut bytes[filled..], position + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes.freeze())
+}
+
 impl DiskFile for OpenFile {
     fn append(&self, bytes: Bytes) -> io::Result<()> {
-        write_all(&*self.file()?, &bytes).map_err(|error| named("append to", &self.path, &error))?;
-        self.size.fetch_add(bytes.len() as u64, Ordering::Release);
+        let size = self.size();
+        self.with(|file| write_all(file, &bytes, size)).map_err(|error| named("append to", &self.path, &error))?;
+        // One thread at a time appends: nobody else has changed it.
+        self.size.store(size + bytes.len() as u64, Ordering::Release);
         Ok(())
     }
 
@@ -140,19 +175,8 @@ impl DiskFile for OpenFile {
         if length == 0 {
             return Ok(Bytes::new());
         }
-        let file = self.file()?;
-        let mut bytes = BytesMut::zeroed(length);
-        let mut filled = 0;
-        while filled < length {
-            match file.read_at(&mut bytes[filled..], position + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(named("read", &self.path, &error)),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes.freeze())
+        let read = self.with(|file| read_some(file, position, length));
+        read.map_err(|error| named("read", &self.path, &error))
     }
 
     fn size(&self) -> u64 {
@@ -160,17 +184,17 @@ impl DiskFile for OpenFile {
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        self.file()?.set_len(size).map_err(|error| named("truncate", &self.path, &error))?;
+        self.with(|file| file.set_len(size)).map_err(|error| named("truncate", &self.path, &error))?;
         self.size.store(size, Ordering::Release);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file()?.sync_data().map_err(|error| named("sync", &self.path, &error))
+        self.with(File::sync_data).map_err(|error| named("sync", &self.path, &error))
     }
 
     fn keep(&self) -> io::Result<()> {
         self.kept.store(true, Ordering::Release);
-        self.file().map(drop)
+        self.with(|_| Ok(()))
     }
 }
