@@ -193,7 +193,7 @@ impl Shard {
 
     fn store_offsets(&mut self, group: &str, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
         self.rewrite_if_due()?;
-        let wall = self.config.surroundings.clock.wall_ms();
+        let wall = self.config.surroundings.clock.wall_ms_coarse();
         for commit in offsets {
             encode_commit(group, commit, wall, &mut self.key, &mut self.value);
             self.builder.append(wall, Some(&self.key), Some(&self.value), &[]);
