@@ -256,9 +256,8 @@ impl PartitionHandle {
             state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
             state.producers.note(producer, appended, now);
         }
-        drop(state);
+        self.tell(state);
         self.ask(ask);
-        self.0.watchers.notify();
         let end_offset = base_offset + i64::from(checked.count);
         Ok(Produced { base_offset, end_offset, log_append_time: append_time.then_some(now), duplicate: false })
     }
@@ -276,10 +275,19 @@ impl PartitionHandle {
         self.check_there()?;
         // Its records' time is now.
         let ask = self.append(&mut state, batch, count, (max_timestamp, max_timestamp), i64::MAX)?;
-        drop(state);
+        self.tell(state);
         self.ask(ask);
-        self.0.watchers.notify();
         Ok(())
+    }
+
+    /// Unlocks the partition and tells the watchers. Whether there are any is looked at under the lock: a watcher takes it before
+    /// it first looks for data, and so either is seen here or sees what was written.
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let watched = self.0.watchers.any();
+        drop(state);
+        if watched {
+            self.0.watchers.notify();
+        }
     }
 
     /// Gives a sound batch the next offsets and writes it.
@@ -332,7 +340,9 @@ impl PartitionHandle {
 
     /// Calls `signal` on every append, and when the partition is deleted, until the guard is dropped.
     pub fn watch(&self, signal: &Arc<DataSignal>) -> WatchGuard {
-        self.0.watchers.add(signal)
+        let guard = self.0.watchers.add(signal);
+        drop(self.state());
+        guard
     }
 
     /// Makes everything durable, so that nothing has to be looked through when it is opened again.

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{Notify, oneshot};
@@ -42,17 +42,15 @@ impl Watchers {
         let mut signals = self.0.signals.lock().unwrap_or_else(PoisonError::into_inner);
         signals.push(Arc::downgrade(signal));
         self.0.count.store(signals.len(), Ordering::Release);
-        // Pairs with the one in `notify`: either the writer sees this watcher, or the watcher, who looks for data after this,
-        // sees what was written.
-        fence(Ordering::SeqCst);
         WatchGuard { list: self.0.clone(), signal: Arc::downgrade(signal) }
     }
 
+    /// Whether there is anybody to be told.
+    pub fn any(&self) -> bool {
+        self.0.count.load(Ordering::Acquire) > 0
+    }
+
     pub fn notify(&self) {
-        fence(Ordering::SeqCst);
-        if self.0.count.load(Ordering::Acquire) == 0 {
-            return;
-        }
         let signals = self.0.signals.lock().unwrap_or_else(PoisonError::into_inner);
         signals.iter().filter_map(Weak::upgrade).for_each(|signal| signal.notify());
     }
