@@ -118,6 +118,12 @@ impl Broker {
     /// Stores offsets: all of them, or none.
     pub fn commit_offsets(&self, group: &str, who: MemberIdentity<'_>, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
         offsets.iter().try_for_each(|commit| self.check_partition(group, commit))?;
+        self.commit_read_offsets(group, who, offsets)
+    }
+
+    /// The same for partitions that the caller reads: it holds their handles and has seen that none is deleted, so that nobody
+    /// need look for them.
+    pub fn commit_read_offsets(&self, group: &str, who: MemberIdentity<'_>, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
         self.shard(group).commit(group, who, offsets)
     }
 

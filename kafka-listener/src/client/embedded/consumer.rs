@@ -292,17 +292,27 @@ impl EmbeddedConsumer {
         let Some(group) = self.config.group_id.as_deref() else {
             return Err(ClientError::new(ClientErrorKind::IllegalState, "commit needs a group.id"));
         };
-        let deleted =
-            |offset: &&CommitOffset| self.sources.get(&offset.topic_partition).is_some_and(|source| source.handle.is_deleted());
-        if let Some(offset) = offsets.iter().find(deleted) {
-            // Under the same name there may be a new topic, whose offsets mean something else.
-            let text = "the topic was deleted: its offset cannot be stored";
-            let partition = offset.topic_partition.clone();
-            return Err(ClientError::on_partition(ClientErrorKind::UnknownTopicOrPartition, partition, text));
-        }
         if let Some(membership) = &mut self.membership {
             membership.refresh_identity();
         }
+        let mut all_read = true;
+        for offset in offsets {
+            let source = self.sources.get(&offset.topic_partition);
+            if source.is_some_and(|source| source.handle.is_deleted()) {
+                // Under the same name there may be a new topic, whose offsets mean something else.
+                let text = "the topic was deleted: its offset cannot be stored";
+                let partition = offset.topic_partition.clone();
+                return Err(ClientError::on_partition(ClientErrorKind::UnknownTopicOrPartition, partition, text));
+            }
+            all_read &= source.is_some();
+        }
+        let store = |who: MemberIdentity<'_>, commits: &[OffsetCommit<'_>]| {
+            if all_read {
+                self.broker.commit_read_offsets(group, who, commits)
+            } else {
+                self.broker.commit_offsets(group, who, commits)
+            }
+        };
         let member = self.membership.as_ref().map(|membership| (membership, membership.identity()));
         let send = |commits: &[OffsetCommit<'_>]| match &member {
             // A member without a generation speaks for nobody; the broker would take it for an administrator.
@@ -311,8 +321,7 @@ impl EmbeddedConsumer {
                 Err(ClientError::new(ClientErrorKind::Fenced, text))
             }
             Some((membership, identity)) => {
-                let stored =
-                    self.broker.commit_offsets(group, MemberIdentity::of(identity.generation, &identity.member_id), commits);
+                let stored = store(MemberIdentity::of(identity.generation, &identity.member_id), commits);
                 stored.map_err(|error| match error.code() {
                     ErrorCode::IllegalGeneration if membership.has_moved_on(identity) => {
                         let text = format!("group '{group}': the next generation is there and not yet heard of");
@@ -321,7 +330,7 @@ impl EmbeddedConsumer {
                     _ => client_error(error),
                 })
             }
-            None => self.broker.commit_offsets(group, MemberIdentity::administrator(), commits).map_err(client_error),
+            None => store(MemberIdentity::administrator(), commits).map_err(client_error),
         };
         match offsets {
             [only] => send(&[to_commit(only)]),
