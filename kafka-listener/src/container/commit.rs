@@ -41,12 +41,16 @@ impl Core {
         let mut commits = std::mem::take(&mut self.commits);
         commits.clear();
         self.engine.take_commits(&mut commits);
-        let mut offsets = std::mem::take(&mut self.offsets);
-        offsets.clear();
         commits.retain(|(slot, _)| self.parts.get(*slot).is_some());
-        for (slot, offset) in &commits {
-            if let Some(part) = self.parts.get(*slot) {
-                offsets.push(CommitOffset { topic_partition: part.topic_partition.clone(), offset: *offset });
+        let mut offsets = std::mem::take(&mut self.offsets);
+        offsets.truncate(commits.len());
+        let parts = commits.iter().filter_map(|(slot, offset)| self.parts.get(*slot).map(|part| (part, *offset)));
+        for (place, (part, offset)) in parts.enumerate() {
+            // Mostly the same partitions as the last time: their names need not be counted anew.
+            match offsets.get_mut(place) {
+                Some(known) if known.topic_partition == part.topic_partition => known.offset = offset,
+                Some(other) => *other = CommitOffset { topic_partition: part.topic_partition.clone(), offset },
+                None => offsets.push(CommitOffset { topic_partition: part.topic_partition.clone(), offset }),
             }
         }
         let failed = if offsets.is_empty() { None } else { self.send(&commits, &offsets).await };

@@ -33,12 +33,16 @@ impl Worker {
         if core.properties.async_acks {
             part.delivered_at.push_back((offset, Instant::now()));
         }
+        match &mut core.kept {
+            Some(kept) => kept.clone_from(&record),
+            None => core.kept = Some(record.clone()),
+        }
         let attempt = core.attempts.failures(slot, offset) + 1;
         let acknowledgment = core.hand_mode().map(|mode| {
             let place = AckPlace { topic_partition: partition.clone(), epoch, offset };
             Acknowledgment::for_record(core.link.clone(), mode, place)
         });
-        let mut delivery = Delivery::record(core.context.clone(), partition, record.clone(), attempt);
+        let mut delivery = Delivery::record(core.context.clone(), partition, record, attempt);
         if let Some(acknowledgment) = &acknowledgment {
             delivery = delivery.with_acknowledgment(acknowledgment.clone());
         }
@@ -54,7 +58,7 @@ impl Worker {
         }
         self.core.take_messages().await;
         match result {
-            Ok(outcome) => self.core.record_ended(slot, record, outcome, acknowledgment).await,
+            Ok(outcome) => self.core.record_ended(slot, offset, outcome, acknowledgment).await,
             Err(error) => {
                 let acked = acknowledgment.as_ref().is_some_and(|acknowledgment| {
                     acknowledgment.listener_returned();
@@ -64,6 +68,7 @@ impl Worker {
                     self.core.tell_listener_failed(slot, offset, attempt, &error);
                 } else {
                     acknowledgment.inspect(Acknowledgment::settle);
+                    let record = self.core.kept.take().expect("kept above: nothing else is delivered meanwhile");
                     self.core.record_failed(slot, record, error, false).await?;
                 }
                 self.core.after_record().await;
@@ -87,15 +92,15 @@ impl Core {
     async fn record_ended(
         &mut self,
         slot: Slot,
-        record: RawRecord,
+        offset: i64,
         outcome: Outcome,
         acknowledgment: Option<Acknowledgment>,
     ) -> Result<(), StopReason> {
-        let offset = record.offset();
         let nack = acknowledgment.as_ref().and_then(Acknowledgment::listener_returned);
         if let Some(nack) = nack {
             self.engine.put_back(slot, offset);
-            self.put_back(slot, [record]);
+            let record = self.kept.take();
+            self.put_back(slot, record);
             self.back_off(slot, nack.sleep);
             if self.engine.flush() == Decision::Commit {
                 self.commit().await;

@@ -18,7 +18,7 @@ use super::parts::Parts;
 use super::properties::ContainerProperties;
 use super::state::{Intent, Stop};
 use crate::ack::{AckEngine, AckProperties, Decision, Slot};
-use crate::client::{ClientError, ClientErrorKind, CommitOffset, Consumer, Polled, SeekTo, TopicPartition};
+use crate::client::{ClientError, ClientErrorKind, CommitOffset, Consumer, Polled, RawRecord, SeekTo, TopicPartition};
 use crate::error::{Attempts, ErrorHandler, RecoverContext};
 use crate::handler::{BoxedHandler, DeliveryContext};
 use crate::listener::link::{LinkMessage, WorkerLink};
@@ -64,6 +64,8 @@ pub(super) struct Core {
     pub seeks: Vec<(TopicPartition, u64, SeekTo)>,
     pub commits: Vec<(Slot, i64)>,
     pub offsets: Vec<CommitOffset>,
+    /// The record in the listener's hands, if it has to come again.
+    pub kept: Option<RawRecord>,
     pub in_flight: VecDeque<InFlight>,
     pub paused: bool,
     /// How far a stop goes, as last asked for.
@@ -118,6 +120,7 @@ impl Worker {
             seeks: Vec::new(),
             commits: Vec::new(),
             offsets: Vec::new(),
+            kept: None,
             in_flight: VecDeque::new(),
             paused: false,
             stop: Stop::No,
@@ -394,6 +397,8 @@ impl Core {
 
     /// Polls once, however long that takes up to `timeout`, and answers what it brings.
     pub async fn poll(&mut self, timeout: Duration) -> Result<(), StopReason> {
+        // While nothing comes, what it arrived in is not held.
+        self.kept = None;
         let timer = self.next_timer();
         if let Some(retry_at) = self.poll_retry_at {
             tokio::select! {
