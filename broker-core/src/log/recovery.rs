@@ -101,7 +101,7 @@ fn load(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening) -> i
     }
     loaded.end = bases.get(trusted).copied().unwrap_or(first);
     let mut damaged = false;
-    for base in &bases[trusted.min(bases.len())..] {
+    for (index, base) in bases.iter().enumerate().skip(trusted) {
         // A power cut may leave a segment short and the ones behind it whole. Nobody could read over the gap.
         if damaged || *base != loaded.end {
             tracing::warn!(target: "broker_core::recovery", folder = %place.folder, file = file_name(*base, kind::LOG), end = loaded.end, "segment behind the log's end removed");
@@ -109,7 +109,9 @@ fn load(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening) -> i
             damaged = true;
             continue;
         }
-        damaged = look_through(place, config, *base, opening.compacted_to.is_some(), &mut loaded)?;
+        // What was compacted still ends where the next one starts; what is appended to was not.
+        let gaps_to = opening.compacted_to.map_or(*base, |to| bases.get(index + 1).copied().unwrap_or(to));
+        damaged = look_through(place, config, *base, gaps_to, &mut loaded)?;
     }
     debug_assert!(trusted <= last);
     loaded.recovery_point = loaded.recovery_point.min(loaded.end);
@@ -136,9 +138,9 @@ fn trust(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening, loa
 }
 
 /// Checks all batches of a segment, cuts off what is damaged, makes its indexes anew. True if something was cut off.
-fn look_through(place: &Place, config: &LogConfig, base: i64, gaps: bool, loaded: &mut Loaded) -> io::Result<bool> {
+fn look_through(place: &Place, config: &LogConfig, base: i64, gaps_to: i64, loaded: &mut Loaded) -> io::Result<bool> {
     let mut segment = Segment::there(place, base)?;
-    let scanned = segment.scan(place, config, loaded.end, gaps)?;
+    let scanned = segment.scan(place, config, loaded.end, gaps_to)?;
     let cut = scanned.damage.is_some();
     if let Some(damage) = scanned.damage {
         let (size, position) = (segment.size(), scanned.size);

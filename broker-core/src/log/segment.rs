@@ -38,13 +38,13 @@ pub(super) struct Scanned {
     pub damage: Option<BatchError>,
 }
 
-/// Whether a batch is sound and goes on where the log ends, or behind it if there may be gaps; never so far behind the segment's
+/// Whether a batch is sound and goes on where the log ends; or behind it, but before `gaps_to`. Never so far behind the segment's
 /// base that its indexes could not tell.
-fn follows(batch: &Batch, base: i64, end: i64, gaps: bool) -> Result<(), BatchError> {
+fn follows(batch: &Batch, base: i64, end: i64, gaps_to: i64) -> Result<(), BatchError> {
     batch.verify_crc()?;
+    let last = batch.last_offset();
     match batch.base_offset() {
-        found if found < end || found > end && !gaps => Err(BatchError::Offset { found, expected: end }),
-        found if batch.last_offset().saturating_sub(base) > i64::from(i32::MAX) => {
+        found if found < end || found > end && last >= gaps_to || last.saturating_sub(base) > i64::from(i32::MAX) => {
             Err(BatchError::Offset { found, expected: end })
         }
         _ if batch.last_offset_delta() < 0 => Err(BatchError::Record(0)),
@@ -144,7 +144,7 @@ impl Segment {
     pub fn rebuild(&mut self, place: &Place, config: &LogConfig) -> io::Result<()> {
         let (folder, file) = (&place.folder, file_name(self.base, kind::INDEX));
         tracing::warn!(target: "broker_core::recovery", %folder, file, "an index is damaged: made anew");
-        let scanned = self.scan(place, config, self.base, true)?;
+        let scanned = self.scan(place, config, self.base, i64::MAX)?;
         if scanned.size != self.size() {
             self.checked = false;
             return Err(damaged(self.base));
@@ -175,9 +175,9 @@ impl Segment {
     }
 
     /// Walks all batches, checks them, and builds the indexes anew. The first batch must start at `expected` and each other one
-    /// where the one before ends: the checksum does not cover offsets, so a gap is all that shows a damaged one. In a log that
-    /// was ever compacted there may be gaps.
-    pub fn scan(&mut self, place: &Place, config: &LogConfig, expected: i64, gaps: bool) -> io::Result<Scanned> {
+    /// where the one before ends: the checksum does not cover offsets, so a gap is all that shows a damaged one. Where something
+    /// was compacted there may be gaps, up to `gaps_to`.
+    pub fn scan(&mut self, place: &Place, config: &LogConfig, expected: i64, gaps_to: i64) -> io::Result<Scanned> {
         let mut scanned = Scanned { end: expected, size: 0, damage: None };
         self.indexes.clear(place)?;
         let size = self.file.size();
@@ -192,7 +192,7 @@ impl Segment {
                 }
                 Err(BatchError::Incomplete { need, .. }) => BatchError::Incomplete { have: left as usize, need },
                 Err(damage) => damage,
-                Ok(batch) => match follows(&batch, self.base, scanned.end, gaps) {
+                Ok(batch) => match follows(&batch, self.base, scanned.end, gaps_to) {
                     Ok(()) => {
                         self.note(&batch, scanned.size, config);
                         scanned.size += batch.size() as u64;

@@ -29,6 +29,7 @@ impl PartitionHandle {
 
     /// Compacts what may be compacted, whether or not it is worth it. `dedupe_bytes` bounds the memory for keys.
     pub(crate) fn compact(&self, dedupe_bytes: usize) -> Result<Option<Compacted>, Error> {
+        self.flush();
         let config = self.config();
         let is_producers_last = |id: i64, last: i64| self.state().producers.last_offset(id) == Some(last);
         let wanted = Compaction {

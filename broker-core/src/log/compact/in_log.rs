@@ -29,7 +29,13 @@ impl Log {
             let (base, size, file) = (segment.base, segment.size(), segment.file.clone());
             sources.push(Source { base, end, size, largest_timestamp, file });
         }
-        Ok(Plan { sources, compacted_to, place: self.place.clone(), config: self.config.clone() })
+        Ok(Plan {
+            sources,
+            compacted_to,
+            durable_to: self.recovery_point,
+            place: self.place.clone(),
+            config: self.config.clone(),
+        })
     }
 
     /// Puts a compacted segment in the place of those that it was made from. False, and nothing is done, if they are no longer

@@ -91,6 +91,8 @@ pub(super) struct Plan {
     pub sources: Vec<Source>,
     /// Everything before it was compacted.
     pub compacted_to: i64,
+    /// Everything before it is durable.
+    pub durable_to: i64,
     pub place: Place,
     pub config: LogConfig,
 }
@@ -119,14 +121,16 @@ pub(crate) fn dirt(log: &mut Log, now: i64, min_lag_ms: i64) -> io::Result<Dirt>
     Ok(dirt)
 }
 
-/// Compacts a log; nothing if there is nothing to do. `with_log` hands out the log for a moment, under its lock.
+/// Compacts a log, as far as it is durable: an old record must not go before the one that takes its place is safe. Nothing if there
+/// is nothing to do. `with_log` hands out the log for a moment, under its lock.
 pub(crate) fn compact(
     mut with_log: impl FnMut(&mut dyn FnMut(&mut Log)),
     wanted: &Compaction<'_>,
 ) -> io::Result<Option<Compacted>> {
     let mut plan = None;
     with_log(&mut |log| plan = Some(log.plan_compaction(wanted.now, wanted.min_lag_ms)));
-    let Some(plan) = plan.transpose()? else { return Ok(None) };
+    let Some(mut plan) = plan.transpose()? else { return Ok(None) };
+    plan.sources.retain(|source| source.end <= plan.durable_to);
     let (keys, to) = collect(&plan, wanted.dedupe_bytes)?;
     if to <= plan.compacted_to {
         return Ok(None);
