@@ -98,7 +98,7 @@ fn timestamps_are_found() {
 #[test]
 fn offsets_that_a_segment_cannot_hold_are_damage() {
     // In a log that may have gaps, whose batches' offsets nothing else is held against: no checksum covers them.
-    let opening = Opening { compacted_to: Some(0), ..Opening::default() };
+    let opening = Opening { compacted_to: Some(i64::MAX), ..Opening::default() };
     let far = i64::from(i32::MAX) + 1;
     for (base, end) in [(2, 4), (far - 2, far), (far - 1, 2), (far, 2), (i64::MAX - 1, 2), (i64::MAX, 2), (i64::MIN, 2)] {
         let (_, disk) = disk();

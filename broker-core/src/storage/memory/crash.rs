@@ -20,10 +20,6 @@ impl Unsynced {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % limit
     }
-
-    fn is_lucky(&mut self) -> bool {
-        self.draw(2) == 1
-    }
 }
 
 impl MemoryDisk {
@@ -34,8 +30,8 @@ impl MemoryDisk {
     }
 
     /// What else a power cut may leave, by chance: of what was appended and not synced a part, at times with a flipped bit or with
-    /// zeros at its end; of files that came into a folder since it was synced some; of removals that nobody made durable some are
-    /// undone, the last ones first.
+    /// zeros at its end; of the files that came into a folder since it was synced the first ones; of removals that nobody made
+    /// durable the last ones are undone. A file system keeps the order of both.
     pub fn crash_by_chance(&self, seed: u64) {
         self.lose(Unsynced::Some(seed));
     }
@@ -45,7 +41,7 @@ impl MemoryDisk {
         let mut folders = self.folders_mut();
         for folder in folders.values_mut() {
             folder.undo_removals(&mut unsynced);
-            folder.files.retain(|_, entry| entry.durable || unsynced.is_lucky());
+            folder.forget_files(&mut unsynced);
             for entry in folder.files.values_mut() {
                 entry.durable = true;
                 let mut content = entry.content.lock();
@@ -70,7 +66,13 @@ impl MemoryDisk {
 }
 
 impl Folder {
-    /// In the order of the removals: a file system keeps that.
+    fn forget_files(&mut self, unsynced: &mut Unsynced) {
+        let mut fresh: Vec<u64> = self.files.values().filter(|entry| !entry.durable).map(|entry| entry.made).collect();
+        fresh.sort_unstable();
+        let forgotten = fresh.split_off(unsynced.draw(fresh.len() as u64 + 1) as usize);
+        self.files.retain(|_, entry| entry.durable || !forgotten.contains(&entry.made));
+    }
+
     fn undo_removals(&mut self, unsynced: &mut Unsynced) {
         let kept = self.removed.len() - unsynced.draw(self.removed.len() as u64 + 1) as usize;
         for (name, entry) in self.removed.drain(..).skip(kept) {

@@ -28,6 +28,8 @@ pub(super) struct Folder {
     pub files: BTreeMap<String, Entry>,
     /// Durable files that were removed since the folder was synced, the last one at the end.
     pub removed: Vec<(String, Entry)>,
+    /// How many files ever came into it.
+    made: u64,
 }
 
 /// A file in its folder.
@@ -36,9 +38,17 @@ pub(super) struct Entry {
     pub content: content::Shared,
     /// Whether the folder was synced since the file came into it.
     pub durable: bool,
+    /// Which of the folder's files it was.
+    pub made: u64,
 }
 
 impl Folder {
+    fn make(&mut self, file: &str) -> content::Shared {
+        self.made += 1;
+        let entry = Entry { made: self.made, ..Entry::default() };
+        self.files.entry(file.to_owned()).or_insert(entry).content.clone()
+    }
+
     fn remove(&mut self, file: &str) {
         if let Some((name, entry)) = self.files.remove_entry(file)
             && entry.durable
@@ -78,10 +88,11 @@ impl MemoryDisk {
 
     /// Another disk with the same files, which go their own way from now on. Faults are not taken along.
     pub fn fork(&self) -> Self {
-        let entry = |entry: &Entry| Entry { content: entry.content.fork(), durable: entry.durable };
+        let entry = |entry: &Entry| Entry { content: entry.content.fork(), ..*entry };
         let folder = |folder: &Folder| Folder {
             files: folder.files.iter().map(|(name, file)| (name.clone(), entry(file))).collect(),
             removed: folder.removed.iter().map(|(name, file)| (name.clone(), entry(file))).collect(),
+            made: folder.made,
         };
         let fork = Self::new();
         *fork.folders_mut() = self.folders_mut().iter().map(|(name, found)| (name.clone(), folder(found))).collect();
@@ -153,7 +164,7 @@ impl Disk for MemoryDisk {
             }
             None => {
                 self.operate()?;
-                folders.entry(folder.to_owned()).or_default().files.entry(file.to_owned()).or_default().content.clone()
+                folders.entry(folder.to_owned()).or_default().make(file)
             }
         };
         Ok(Arc::new(MemoryFile { disk: self.clone(), content }))
