@@ -121,12 +121,12 @@ impl<'b> Iterator for Records<'b> {
     }
 }
 
-/// A length and that many bytes: outer `None` is damage, inner `None` is null.
+/// A length and that many bytes: outer `None` is damage, inner `None` is null, whose length is -1 and no other.
 #[inline]
 fn field(bytes: &[u8], at: &mut usize) -> Option<Option<Range<usize>>> {
     let length = varint::get(bytes, at)?;
     if length < 0 {
-        return Some(None);
+        return (length == -1).then_some(None);
     }
     let end = at.checked_add(usize::try_from(length).ok()?).filter(|end| *end <= bytes.len())?;
     let range = *at..end;
@@ -317,6 +317,7 @@ mod tests {
             (&[2, 2, b'h', 2, b'1'], true),
             (&[2, 2, b'h', 1], true),
             (&[2, 0, 0], true),
+            (&[2, 2, b'h', 3], false),
             (&[0, 0], false),
             (&[2], false),
             (&[2, 1, 1], false),
@@ -328,6 +329,17 @@ mod tests {
             let record = batch.records().next().expect("one").expect("sound so far");
             assert_eq!(record.headers_are_sound(), sound, "{headers:?}");
             assert!(record.headers().count() <= 1, "{headers:?}: reading ends where the bytes do");
+        }
+    }
+
+    #[test]
+    fn null_has_one_length() {
+        for (at, length, sound) in [(5, 1, true), (5, 3, false), (5, 0x7f, false), (6, 3, false)] {
+            let mut bytes = BytesMut::from(&with_headers(&[0]).bytes()[..]);
+            // length, attributes, timestamp, offset, key, value, headers
+            bytes[at::RECORDS + at - 1] = length;
+            let batch = Batch::parse(&bytes.freeze()).expect("a batch");
+            assert_eq!(batch.records().next().expect("one").is_ok(), sound, "{length:x} at {at}");
         }
     }
 
