@@ -2,7 +2,7 @@
 
 use std::alloc::System;
 
-use broker_core::record::{BatchBuilder, batches};
+use broker_core::record::{BatchBuilder, Codec, Compression, batches};
 use broker_core::{Broker, NewTopic, PartitionHandle};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -61,6 +61,57 @@ fn measure(broker: &Broker, topic: &str, records: usize) -> (usize, usize, usize
 /// One test: another one on another thread would be counted too.
 #[test]
 fn produce_and_fetch_allocate_by_the_batch() {
+    plain_batches();
+    as_clients_send_them();
+}
+
+/// What a batch may cost that is unpacked to be checked: its bytes as they grow, and what the codec makes anew each time.
+const UNPACKED: usize = 10;
+
+/// Batches of an idempotent producer, with each codec, built before: appended as they came.
+fn as_clients_send_them() {
+    let broker = Broker::in_memory();
+    for codec in Codec::ALL.into_iter().filter(|codec| codec.is_built()) {
+        let mut counts = Vec::new();
+        for records in [10, 400] {
+            let topic = format!("sent-{codec}-{records}");
+            broker.create_topic(&NewTopic::new(&*topic).partitions(1)).expect("made");
+            let partition = broker.partition(&topic, 0).expect("there");
+            let mut builder = BatchBuilder::new().compression(Compression::new(codec).expect("built"));
+            let mut sent = Vec::new();
+            for number in 0..2 * BATCHES {
+                builder.producer(7, 0, (number * records) as i32);
+                for _ in 0..records {
+                    builder.append(1_700_000_000_000, Some(b"key"), Some(&VALUE), &[("trace", Some(b"1"))]);
+                }
+                sent.push(builder.build());
+            }
+            let again = sent[2 * BATCHES - 1].clone();
+            let mut rest = sent.split_off(BATCHES).into_iter();
+            let append = |batch| assert!(!partition.produce(batch).expect("produced").duplicate);
+            sent.into_iter().for_each(append);
+            let (produced, _) = allocations(|| rest.by_ref().for_each(append));
+            assert!(partition.produce(again).expect("known").duplicate);
+            let (fetched, _) = allocations(|| {
+                let mut next = 0;
+                while next < partition.end_offset() {
+                    for run in partition.fetch(next, 1 << 20).expect("fetched").batches {
+                        next = batches(&run).map(|batch| batch.expect("sound").last_offset() + 1).last().unwrap_or(next);
+                    }
+                }
+            });
+            println!("{codec}: {BATCHES} batches of {records}: {produced} allocations to append, {fetched} to fetch both rounds");
+            let most = if codec == Codec::None { 2 } else { UNPACKED } * BATCHES;
+            assert!(produced <= most, "{codec}: {produced} allocations for {BATCHES} batches of {records}");
+            assert!(fetched <= 3 * BATCHES, "{codec}: {fetched} allocations to fetch {} batches of {records}", 2 * BATCHES);
+            counts.push(produced);
+        }
+        // Only what is unpacked may grow some steps more.
+        assert!(counts[1] <= counts[0] + 4 * BATCHES, "{codec}: forty times the records: {counts:?}");
+    }
+}
+
+fn plain_batches() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     for (kind, broker) in [("memory", Broker::in_memory()), ("files", Broker::open(dir.path()).expect("opened"))] {
         let mut counts = Vec::new();
