@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Up to this size, room for a whole frame is made at once; larger ones grow with what really arrives.
-const EAGER_BYTES: usize = 1 << 20;
+const EAGER_BYTES: usize = 128 * 1024;
 /// What is read at a time, at least.
 pub(super) const READ_BYTES: usize = 64 * 1024;
 

@@ -14,7 +14,7 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
-use super::{BROKER, TOPIC, refuse_resource, text};
+use super::{BROKER, TOPIC, distinct, refuse_resource, text};
 use crate::error::{Error, ErrorCode};
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -25,7 +25,8 @@ pub(in crate::server) const SHAPE: &[Field] = &[array(&[I8, TEXT, list(&TEXT)]),
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let synonyms = body.include_synonyms;
-    let results = body.resources.into_iter().map(|resource| {
+    let resources = distinct(body.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+    let results = resources.into_iter().map(|resource| {
         let result = DescribeConfigsResult::default()
             .with_error_message(None)
             .with_resource_type(resource.resource_type)

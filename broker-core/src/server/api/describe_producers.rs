@@ -5,7 +5,7 @@
 use kafka_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
 
-use super::text;
+use super::{distinct, text};
 use crate::partition::ProducerDescription;
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -16,7 +16,7 @@ type Body = DescribeProducersRequest;
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, list(&I32)])];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> DescribeProducersResponse {
-    let topics = body.topics.into_iter().map(|topic| {
+    let topics = distinct(body.topics, |topic| topic.name.clone()).into_iter().map(|topic| {
         let one = |index: i32| {
             let answer = PartitionResponse::default().with_partition_index(index);
             match client.shared.broker.partition(&topic.name, index) {
@@ -24,7 +24,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
                 Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
             }
         };
-        let partitions = topic.partition_indexes.iter().copied().map(one).collect();
+        let partitions = distinct(topic.partition_indexes, i32::clone).into_iter().map(one).collect();
         TopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
     });
     DescribeProducersResponse::default().with_topics(topics.collect())
