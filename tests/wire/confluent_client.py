@@ -234,7 +234,7 @@ def group_rebalance_cooperative():
 
 
 @scenario
-def static_member_comes_back():
+def static_member():
     name, group = topic("confluent-static"), topic("group")
     create(name, 2)
     produce(name, [b"v"])

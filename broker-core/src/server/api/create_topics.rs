@@ -1,4 +1,4 @@
-//! CreateTopics (19), versions 2 to 7.
+//! CreateTopics (19), versions 2 to 7: topics are made, with partitions and settings.
 //!
 //! - Partitions and replication factor -1 (4) are the broker's defaults; an explicit assignment excludes both, and names this
 //!   broker alone. There is one broker, so a replication factor over 1 is refused.

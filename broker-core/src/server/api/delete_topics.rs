@@ -1,4 +1,4 @@
-//! DeleteTopics (20), versions 1 to 6.
+//! DeleteTopics (20), versions 1 to 6: topics, their data and the offsets stored for them go.
 //!
 //! - By name, one answer a topic; gone when the answer is there. A text (5) says why not.
 //! - By name or by id (6), not by both.

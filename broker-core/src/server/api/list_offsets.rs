@@ -1,5 +1,6 @@
-//! ListOffsets (2), versions 1 to 10 (0 is in the table for clients that look at the lowest number only): offsets by time.
+//! ListOffsets (2), versions 1 to 10: offsets by time.
 //!
+//! - Version 0 is in the table for clients that look at the lowest number only.
 //! - Timestamp -1 asks for the end, -2 for the start, others for the first record with that time or a later one; -1 is answered
 //!   if there is none.
 //! - -3 (7) asks for the record with the latest timestamp, -4 (8) for the first offset on the broker's own disk, which is the

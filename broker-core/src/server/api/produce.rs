@@ -1,6 +1,6 @@
-//! Produce (0), versions 3 to 11; 0 to 2 are in the table since older clients switch compression off otherwise, and none sends
-//! them.
+//! Produce (0), versions 3 to 11: a batch for each of some partitions is appended.
 //!
+//! - Versions 0 to 2 are in the table since older clients switch compression off otherwise, and none sends them.
 //! - One v2 batch a partition; each partition is answered for itself, with a text (8) where it is refused, and the records that
 //!   were the reason (8).
 //! - zstd needs version 7.
