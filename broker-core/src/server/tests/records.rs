@@ -8,7 +8,8 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, DeleteRecordsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, TransactionalId,
+    ApiVersionsRequest, DeleteRecordsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -102,6 +103,26 @@ async fn a_fetch_waits_for_records_and_the_answers_before_it_do_not() {
     let answer = bench.receive::<FetchRequest>(4, parked).await;
     assert_eq!(answer.responses[0].partitions[0].high_watermark, 1);
     bench.receive::<ApiVersionsRequest>(0, last).await;
+}
+
+#[tokio::test]
+async fn a_fetch_waits_for_as_much_as_it_asks_for_but_no_longer_than_it_says() {
+    let mut bench = Bench::new().await;
+    let one = batch(&[7; 100]).len() as i32;
+    bench.ask(3, &produce("t", 1, batch(&[7; 100]))).await;
+    let size = |answer: &FetchResponse| answer.responses[0].partitions[0].records.as_ref().map_or(0, Bytes::len) as i32;
+    for (min_bytes, max_wait_ms) in [(0, 60_000), (1, 60_000), (one, 60_000), (one + 1, 0), (one + 1, 30)] {
+        let asked = std::time::Instant::now();
+        let request = fetch("t", 1, 0).with_min_bytes(min_bytes).with_max_wait_ms(max_wait_ms);
+        assert_eq!(size(&bench.ask(4, &request).await), one, "{min_bytes} bytes within {max_wait_ms} ms");
+        if min_bytes > one {
+            assert!(asked.elapsed().as_millis() as i32 >= max_wait_ms, "it waits");
+        }
+    }
+    let parked = bench.send(4, &fetch("t", 1, 0).with_min_bytes(2 * one).with_max_wait_ms(60_000)).await;
+    let partition = bench.broker.partition("t", 1).expect("there");
+    partition.produce(BytesMut::from(&batch(&[7; 100])[..])).expect("produced");
+    assert_eq!(size(&bench.receive::<FetchRequest>(4, parked).await), 2 * one);
 }
 
 #[tokio::test]
