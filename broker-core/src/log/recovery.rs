@@ -42,6 +42,8 @@ impl Log {
         let names = sweep(&place)?;
         let mut bases: Vec<i64> = names.iter().filter_map(|name| base_of(name, kind::LOG)).collect();
         bases.sort_unstable();
+        let mut snapshots: Vec<i64> = names.iter().filter_map(|name| base_of(name, kind::SNAPSHOT)).collect();
+        snapshots.sort_unstable();
         remove_orphans(&place, &names, &bases)?;
         let mut loaded = load(&place, &config, &bases, opening)?;
         if loaded.end < opening.log_start {
@@ -57,7 +59,11 @@ impl Log {
         let start = opening.log_start.max(loaded.segments[0].base);
         let Loaded { segments, end, recovery_point, was_clean } = loaded;
         let compacted_to = opening.compacted_to;
-        Ok(Self::from_parts(place, config, Opened { segments, start, end, recovery_point, was_clean, unlisted, compacted_to }))
+        Ok(Self::from_parts(
+            place,
+            config,
+            Opened { segments, start, end, recovery_point, snapshots, was_clean, unlisted, compacted_to },
+        ))
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Log {
     pub(super) end: i64,
     /// Everything before it is durable.
     pub(super) recovery_point: i64,
+    /// The snapshots that were there when it was opened, until somebody takes them.
+    pub(super) snapshots: Vec<i64>,
     /// Whether it was taken as it was closed, without being looked through.
     pub(super) was_clean: bool,
     /// Whether files came into the folder since it was last synced.
@@ -45,6 +47,7 @@ pub(super) struct Opened {
     pub start: i64,
     pub end: i64,
     pub recovery_point: i64,
+    pub snapshots: Vec<i64>,
     pub was_clean: bool,
     pub unlisted: bool,
     pub compacted_to: Option<i64>,
@@ -52,7 +55,7 @@ pub(super) struct Opened {
 
 impl Log {
     pub(super) fn from_parts(place: Place, config: LogConfig, opened: Opened) -> Self {
-        let Opened { segments, start, end, recovery_point, was_clean, unlisted, compacted_to } = opened;
+        let Opened { segments, start, end, recovery_point, snapshots, was_clean, unlisted, compacted_to } = opened;
         Self {
             place,
             config,
@@ -60,6 +63,7 @@ impl Log {
             start,
             end,
             recovery_point,
+            snapshots,
             was_clean,
             unlisted,
             doomed: Vec::new(),

@@ -7,16 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Log;
-use super::place::{base_of, file_name, kind};
+use super::place::{file_name, kind};
 use crate::storage::{DiskFile, read_whole};
 
 impl Log {
-    /// The offsets that snapshots are named by, oldest first.
-    pub fn snapshots(&self) -> io::Result<Vec<i64>> {
-        let names = self.place.disk.files(&self.place.folder)?;
-        let mut found: Vec<i64> = names.iter().filter_map(|name| base_of(name, kind::SNAPSHOT)).collect();
-        found.sort_unstable();
-        Ok(found)
+    /// The offsets that the snapshots are named by that were there when the log was opened, oldest first. Once.
+    pub fn take_snapshots(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.snapshots)
     }
 
     /// Up to which offset a snapshot may be used to open the log. After a crash the last two segments are looked through in any
@@ -57,14 +54,14 @@ impl Log {
         self.segments.iter().all(|segment| segment.size() == 0)
     }
 
-    /// Removes the snapshots that are of no use: of offsets that no segment starts at, but for `newest`, and `damaged` ones. Those
-    /// behind the log's end must not come back once the log has grown past them.
-    pub fn remove_snapshots(&mut self, newest: Option<i64>, damaged: &[i64]) -> io::Result<()> {
+    /// Removes those of `all` snapshots that are of no use: of offsets that no segment starts at, but for `newest`, and `damaged`
+    /// ones. Those behind the log's end must not come back once the log has grown past them.
+    pub fn remove_snapshots(&self, all: &[i64], newest: Option<i64>, damaged: &[i64]) -> io::Result<()> {
         let mut removed = false;
-        for offset in self.snapshots()? {
-            let starts = self.segments.binary_search_by_key(&offset, |segment| segment.base).is_ok();
-            if damaged.contains(&offset) || !starts && newest != Some(offset) {
-                self.place.remove(offset, kind::SNAPSHOT)?;
+        for offset in all {
+            let starts = self.segments.binary_search_by_key(offset, |segment| segment.base).is_ok();
+            if damaged.contains(offset) || !starts && newest != Some(*offset) {
+                self.place.remove(*offset, kind::SNAPSHOT)?;
                 removed = true;
             }
         }

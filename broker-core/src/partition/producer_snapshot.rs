@@ -79,10 +79,10 @@ pub(super) fn decode(bytes: &[u8], offset: i64, now_ms: i64) -> Result<ProducerS
 /// The producers of a log that was opened: from the newest snapshot that may be used and is sound, and from what was appended
 /// behind it.
 pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result<Loaded> {
-    let limit = log.snapshot_limit();
+    let (limit, all) = (log.snapshot_limit(), log.take_snapshots());
     let (mut producers, mut snapshot, mut damaged) = (ProducerStates::default(), None, Vec::new());
-    for offset in log.snapshots()?.into_iter().rev().filter(|offset| *offset <= limit) {
-        let bytes = log.read_snapshot(offset)?.unwrap_or_default();
+    for offset in all.iter().rev().copied().filter(|offset| *offset <= limit) {
+        let Some(bytes) = log.read_snapshot(offset)? else { continue };
         match decode(&bytes, offset, now_ms) {
             Ok(found) => {
                 (producers, snapshot) = (found, Some(offset));
@@ -104,7 +104,7 @@ pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result
         }
     };
     crate::log::headers(log, from, &mut read)?;
-    log.remove_snapshots(snapshot, &damaged)?;
+    log.remove_snapshots(&all, snapshot, &damaged)?;
     Ok(Loaded { producers, snapshot })
 }
 
