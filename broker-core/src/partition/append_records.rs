@@ -2,7 +2,7 @@
 
 use super::append::{Refusal, refuse};
 use crate::error::{ErrorCode, RecordError};
-use crate::record::{RecordView, Records, at, header};
+use crate::record::{Passed, Records, at, header};
 use crate::topic_config::TopicConfig;
 
 /// How many records of a batch are named at most.
@@ -24,17 +24,25 @@ pub(super) fn check_records(batch: &[u8], topic: &TopicConfig, now: i64) -> Resu
     let mut records = Records::over(batch);
     let mut checked = Checked { count, max_timestamp: i64::MIN, consecutive: true };
     let mut bad = Bad::default();
-    for (index, record) in (0..).zip(&mut records) {
-        let record = match record {
-            Ok(record) if record.headers_are_sound() => record,
-            Ok(_) => return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch has damaged headers")),
-            Err(error) => return refuse(ErrorCode::InvalidRecord, error.to_string()),
+    let mut index = 0;
+    loop {
+        let record = match records.pass_plain() {
+            Some(passed) => passed,
+            None => match records.next() {
+                None => break,
+                Some(Ok(record)) if record.headers_are_sound() => Passed::over(&record),
+                Some(Ok(_)) => {
+                    return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch has damaged headers"));
+                }
+                Some(Err(error)) => return refuse(ErrorCode::InvalidRecord, error.to_string()),
+            },
         };
         checked.max_timestamp = checked.max_timestamp.max(record.timestamp);
         checked.consecutive &= record.offset == i64::from(index);
-        if let Some((code, message)) = check_record(&record, topic, now) {
+        if let Some((code, message)) = check_record(record, topic, now) {
             bad.add(code, RecordError { batch_index: index, message });
         }
+        index += 1;
     }
     if !records.is_exhausted() {
         return refuse(ErrorCode::InvalidRecord, format!("bytes are left over behind the batch's {count} records"));
@@ -44,8 +52,8 @@ pub(super) fn check_records(batch: &[u8], topic: &TopicConfig, now: i64) -> Resu
 }
 
 #[inline]
-fn check_record(record: &RecordView<'_>, topic: &TopicConfig, now: i64) -> Option<(ErrorCode, String)> {
-    if topic.cleanup_policy.compact && record.key().is_none() {
+fn check_record(record: Passed, topic: &TopicConfig, now: i64) -> Option<(ErrorCode, String)> {
+    if topic.cleanup_policy.compact && !record.has_key {
         return Some((ErrorCode::InvalidRecord, "a record of a compacted topic needs a key".to_owned()));
     }
     let timestamp = record.timestamp;

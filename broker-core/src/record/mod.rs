@@ -11,6 +11,7 @@ pub(crate) mod varint;
 pub use batch::{Batch, BatchError, Batches, batches};
 pub use builder::BatchBuilder;
 pub use compression::{Codec, CodecError, Compression};
+pub(crate) use iter::Passed;
 pub use iter::{HeaderView, RecordView, Records};
 pub use murmur2::murmur2;
 pub(crate) use renumber::{put_record, renumbered};

@@ -24,6 +24,13 @@ pub(crate) fn get(bytes: &[u8], at: &mut usize) -> Option<i64> {
         *at += 1;
         return Some(i64::from(first >> 1) ^ -i64::from(first & 1));
     }
+    // Two bytes are as common: the lengths of most records and values, and most offsets in a full batch.
+    let second = *bytes.get(*at + 1)?;
+    if second & 0x80 == 0 {
+        *at += 2;
+        let raw = u16::from(first & 0x7f) | u16::from(second) << 7;
+        return Some(i64::from(raw >> 1) ^ -i64::from(raw & 1));
+    }
     get_long(bytes, at)
 }
 
