@@ -84,6 +84,11 @@ impl Log {
         self.start
     }
 
+    /// Where the first segment begins: at the first offset, or before it if records were deleted.
+    pub fn first_base(&self) -> i64 {
+        self.segments[0].base
+    }
+
     /// Behind the last offset.
     pub fn end(&self) -> i64 {
         self.end

@@ -95,7 +95,8 @@ pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result
         }
     }
     producers.forget(now_ms, expiration_ms);
-    let from = snapshot.map_or(log.start(), |offset| offset.max(log.start()));
+    // Not only what may be read: a producer goes on behind what was deleted, too.
+    let from = snapshot.unwrap_or_else(|| log.first_base());
     let mut read = |batch: &[u8]| {
         // The walk may begin before what was asked for.
         let last = header::i64(batch, at::BASE_OFFSET).saturating_add(header::i32(batch, at::LAST_OFFSET_DELTA).into());

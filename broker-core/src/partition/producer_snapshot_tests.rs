@@ -237,6 +237,19 @@ fn they_go_with_their_segments_and_the_producers_stay() {
     assert_eq!(duplicate(&partition, 1, 7), Ok(None));
 }
 
+/// What was deleted and is still in its segment was written: else its producer's next batch would come too early.
+#[test]
+fn after_a_kill_what_was_deleted_is_known_too() {
+    let world = World::new();
+    let partition = world.killed();
+    for sequence in 0..6 {
+        partition.produce(from(1, sequence)).expect("produced");
+    }
+    assert_eq!((partition.delete_records(6).expect("deleted"), world.snapshots()), (6, vec![2, 4]));
+    let partition = world.open(small(), Opening { log_start: 6, ..Opening::default() });
+    assert_eq!(duplicate(&partition, 1, 6), Ok(None), "though its last batch cannot be read any more");
+}
+
 #[test]
 fn who_wrote_nothing_for_long_is_not_there_again() {
     let world = World::new();
