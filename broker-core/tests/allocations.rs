@@ -2,7 +2,7 @@
 
 use std::alloc::System;
 
-use broker_core::record::{BatchBuilder, Codec, Compression, batches};
+use broker_core::record::{Batch, BatchBuilder, Codec, Compression, batches};
 use broker_core::{Broker, NewTopic, PartitionHandle};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -63,6 +63,25 @@ fn measure(broker: &Broker, topic: &str, records: usize) -> (usize, usize, usize
 fn produce_and_fetch_allocate_by_the_batch() {
     plain_batches();
     as_clients_send_them();
+    large_lz4_blocks_that_are_only_claimed();
+}
+
+/// Some clients say that their blocks are of 4 MiB, whatever is in them.
+fn large_lz4_blocks_that_are_only_claimed() {
+    let Ok(compression) = Compression::new(Codec::Lz4) else { return };
+    let mut builder = BatchBuilder::new().compression(compression);
+    builder.append(1_700_000_000_000, None, Some(&[7; 1000]), &[]);
+    let mut bytes = builder.build();
+    let header = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+    assert_eq!(bytes[61..68], header, "independent blocks of 64 KiB");
+    bytes[66..68].copy_from_slice(&[0x70, 0x73]);
+    let batch = Batch::parse(&bytes.freeze()).expect("a batch");
+    let region = Region::new(ALLOCATOR);
+    let plain = batch.decompressed(1 << 20).expect("unpacked");
+    let allocated = region.change().bytes_allocated;
+    assert_eq!(plain.records().next().expect("one").expect("sound").value(), Some(&[7; 1000][..]));
+    println!("lz4: {allocated} bytes allocated for a batch of {} that claims blocks of 4 MiB", batch.size());
+    assert!(allocated < 300_000, "{allocated} bytes for a batch of {}", batch.size());
 }
 
 /// What a batch may cost that is unpacked to be checked: its bytes as they grow, and what the codec makes anew each time.

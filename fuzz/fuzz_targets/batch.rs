@@ -13,9 +13,12 @@ const UNPACKED_MAX: usize = 1 << 20;
 const FACTOR: usize = 8;
 /// Bytes that walking and reading may allocate: once, so that slices may share what is given.
 const SHARED: usize = 64;
-/// What codecs take for themselves, whatever they are given: an LZ4 frame may say that its blocks are of 4 MiB, and four buffers
-/// of that are made.
-const CODECS: usize = 17 << 20;
+/// What codecs take for themselves, whatever they are given.
+const CODECS: usize = 2 << 20;
+/// The same for each byte that they are given, up to `BUFFERS_MAX`: LZ4 has buffers of what a block may give, four times as
+/// large at most.
+const BUFFERS_FACTOR: usize = 4 * 4 * 255;
+const BUFFERS_MAX: usize = 16 << 20;
 
 fn read(batch: &Batch) -> usize {
     let mut read = 0;
@@ -42,7 +45,8 @@ fuzz_target!(|data: &[u8]| {
     });
     for batch in batches(&bytes).flatten() {
         let mut unpacked = 0;
-        let most = FACTOR * (batch.size() + UNPACKED_MAX) + CODECS;
+        let buffers = (BUFFERS_FACTOR * batch.size()).min(BUFFERS_MAX);
+        let most = FACTOR * (batch.size() + UNPACKED_MAX) + CODECS + buffers;
         check_allocated("unpacking", most, || {
             if let Ok(plain) = batch.decompressed(UNPACKED_MAX) {
                 unpacked = plain.size();

@@ -113,6 +113,28 @@ fn lz4_blocks_that_need_one_another_are_refused() {
 }
 
 #[test]
+fn lz4_headers_are_checked() {
+    if !Codec::Lz4.is_built() {
+        return;
+    }
+    // A stored block of a byte: in blocks of 4 MiB, with a wrong checksum, with a wrong magic, in the format before frames.
+    for (header, sound) in [
+        (&[0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x73][..], true),
+        (&[0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x74], false),
+        (&[0x05, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x73], false),
+        (&[0x04, 0x22, 0x4d, 0x18, 0x60, 0x30, 0x73], false),
+        (&[0x02, 0x21, 0x4c, 0x18, 0x20, 0, 0, 0], false),
+        (&[0x04, 0x22, 0x4d, 0x18, 0x68, 0x70], false),
+        (&[0x04, 0x22, 0x4d, 0x18], false),
+        (&[], false),
+    ] {
+        let frame = [header, &[1, 0, 0, 0x80, b'x', 0, 0, 0, 0]].concat();
+        let expected = if sound { Ok(b"x".to_vec()) } else { Err(CodecError::Damaged(Codec::Lz4)) };
+        assert_eq!(unpack(Codec::Lz4, &frame, 10), expected, "{header:x?}");
+    }
+}
+
+#[test]
 fn gzip_reads_members_one_behind_the_other() {
     if !Codec::Gzip.is_built() {
         return;
