@@ -251,6 +251,20 @@ fn after_a_kill_what_was_deleted_is_known_too() {
 }
 
 #[test]
+fn who_writes_nothing_for_long_is_forgotten_though_nobody_else_writes() {
+    let world = World::new();
+    let partition = world.killed();
+    let (expiration, interval) = (small().producer_id_expiration_ms, small().producer_id_expiration_check_interval_ms);
+    partition.produce(from(1, 5)).expect("produced");
+    world.time.0.fetch_add(expiration - 1, Ordering::Relaxed);
+    partition.retain().expect("looked");
+    assert_eq!(partition.producers().len(), 1);
+    world.time.0.fetch_add(interval, Ordering::Relaxed);
+    partition.retain().expect("looked");
+    assert_eq!(partition.producers().len(), 0);
+}
+
+#[test]
 fn who_wrote_nothing_for_long_is_not_there_again() {
     let world = World::new();
     let partition = world.killed();

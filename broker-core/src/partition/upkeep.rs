@@ -6,15 +6,18 @@ use super::{PartitionHandle, storage};
 use crate::error::{Error, ErrorCode};
 
 impl PartitionHandle {
-    /// Removes the segments that are to go by now. Their files stay for `file.delete.delay.ms`.
+    /// Removes the segments that are to go by now, and forgets producers that write no more. Segments' files stay for
+    /// `file.delete.delay.ms`.
     pub(crate) fn retain(&self) -> Result<(), Error> {
-        let clock = &self.0.surroundings.clock;
+        let (clock, config) = (&self.0.surroundings.clock, self.config());
         let failed = |error| storage(&self.0.id, "cannot drop old records", error);
         let (leaving, delay) = {
             let mut state = self.state();
             if self.is_deleted() || state.log.is_poisoned() {
                 return Ok(());
             }
+            let (expiration, interval) = (config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
+            state.producers.expire(clock.wall_ms(), expiration, interval);
             let mut leaving = state.log.retain(clock.wall_ms(), self.end_offset());
             if leaving.as_ref().is_ok_and(|leaving| !leaving.is_empty()) && state.log.is_empty() {
                 // The snapshots went with the segments.
