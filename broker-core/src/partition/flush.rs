@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{PartitionHandle, State, storage};
 use crate::error::{Error, ErrorCode};
+use crate::log::Log;
 
 /// Who makes partitions durable when they ask for it.
 pub(crate) trait Flusher: Send + Sync {
@@ -49,6 +50,18 @@ pub(super) struct Ask {
     in_time: bool,
 }
 
+impl Flushing {
+    /// Sees to it that what is not durable is made so in time; true if there is a new time to look at. What is there when the log is
+    /// opened, or when the setting changes, counts as written then.
+    pub fn arm(&mut self, log: &Log, flush_ms: i64, now_ms: u64) -> bool {
+        let due = flush_ms < i64::MAX && self.at_ms.is_none() && log.recovery_point() < log.end();
+        if due {
+            self.at_ms = Some(now_ms.saturating_add(flush_ms as u64));
+        }
+        due
+    }
+}
+
 impl PartitionHandle {
     /// A batch was appended: it may be read, or must be durable first.
     pub(super) fn appended(&self, state: &mut State, flush_ms: i64) -> Ask {
@@ -63,9 +76,8 @@ impl PartitionHandle {
         if flushing.must > log.recovery_point() || log.has_closed_segments_to_sync() {
             ask.now = !std::mem::replace(&mut flushing.asked, true);
         }
-        if flush_ms < i64::MAX && flushing.at_ms.is_none() {
-            flushing.at_ms = Some(self.0.surroundings.clock.monotonic_ms().saturating_add(flush_ms as u64));
-            ask.in_time = true;
+        if flush_ms < i64::MAX {
+            ask.in_time = flushing.arm(log, flush_ms, self.0.surroundings.clock.monotonic_ms());
         }
         ask
     }

@@ -154,6 +154,22 @@ fn in_time_everything_is_durable_and_nobody_waits() {
 }
 
 #[test]
+fn what_was_written_before_a_kill_or_before_the_setting_is_durable_in_time_too() {
+    let world = World::new(TopicConfig::default());
+    world.produce(3);
+    let timed = || TopicConfig { flush_ms: 50, ..TopicConfig::default() };
+    let again = open(&world.disk.fork(), &world.asked, timed());
+    assert_eq!(again.flush_in_time(), Some(50));
+    world.partition.reconfigure(with(timed()));
+    assert_eq!((world.partition.flush_in_time(), world.asked.looks.load(Ordering::Relaxed)), (Some(50), 1));
+    world.asked.time.store(50, Ordering::Relaxed);
+    for partition in [&again, &world.partition] {
+        assert_eq!((partition.flush_in_time(), partition.recovery_point()), (None, 3));
+    }
+    assert_eq!(world.after_a_power_cut(), 3);
+}
+
+#[test]
 fn a_segment_that_is_full_is_made_durable_behind_everybodys_back() {
     let world = World::new(TopicConfig { segment_bytes: 400, ..TopicConfig::default() });
     world.produce(7);

@@ -159,7 +159,9 @@ impl PartitionHandle {
         let producer_snapshot::Loaded { producers, snapshot } = loaded.map_err(failed)?;
         let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
         let (deleted, watchers) = (AtomicBool::new(false), signal::Watchers::default());
-        let state = Mutex::new(State { log, producers, snapshot, flushing: Flushing::default() });
+        let mut flushing = Flushing::default();
+        flushing.arm(&log, config.topic.flush_ms, clock.monotonic_ms());
+        let state = Mutex::new(State { log, producers, snapshot, flushing });
         let max_batch_bytes = AtomicUsize::new(config.max_batch_bytes());
         let config = RwLock::new(Arc::new(config));
         Ok(Self(Arc::new(Partition { id, config, max_batch_bytes, surroundings, state, start, end, deleted, watchers })))
@@ -175,10 +177,17 @@ impl PartitionHandle {
 
     /// Other settings from now on.
     pub(crate) fn reconfigure(&self, config: PartitionConfig) {
+        let flush_ms = config.topic.flush_ms;
         let mut state = self.state();
         state.log.reconfigure(LogConfig::of(&config.topic));
         self.0.max_batch_bytes.store(config.max_batch_bytes(), Ordering::Relaxed);
         *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let State { log, flushing, .. } = &mut *state;
+        let in_time = flushing.arm(log, flush_ms, self.0.surroundings.clock.monotonic_ms());
+        drop(state);
+        if in_time {
+            self.0.surroundings.flusher.look_again();
+        }
     }
 
     fn check_there(&self) -> Result<(), Error> {
