@@ -1,12 +1,14 @@
 //! Kills a process under load, again and again, and checks what is left: no acknowledged record is lost, no committed offset
 //! goes back, every uncommitted record is delivered again, in order.
 //!
-//! `cargo run --release -p integration-tests --bin kill -- --times 50`
+//! `cargo run --release -p integration-tests --bin kill -- --times 50`; with `--log 200` the broker alone, under writers.
 //!
 //! The parent starts itself as a child that sends and listens on a durable broker and tells, line by line on its standard
 //! output, what was acknowledged and what was delivered. The parent keeps its own list of that, kills the child at a random
 //! moment, opens the folder itself and compares. A kill counts only if at that moment some records were delivered and not
 //! committed, and some were acknowledged and not delivered.
+
+mod log;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -41,9 +43,15 @@ struct Args {
     /// Kill the flights example instead, this many times in one pass, and check its table.
     #[arg(long)]
     flights: Option<u32>,
+    /// Kill a broker under writers instead, this many times, and check its logs.
+    #[arg(long)]
+    log: Option<u32>,
     /// The child's folder: for the program itself.
     #[arg(long, hide = true)]
     child: Option<PathBuf>,
+    /// The folder of a child of `--log`: for the program itself.
+    #[arg(long, hide = true)]
+    writers: Option<PathBuf>,
     /// The child ends when it has delivered everything: for the program itself.
     #[arg(long, hide = true)]
     drain: bool,
@@ -58,13 +66,17 @@ fn main() -> Result<()> {
             .build()?
             .block_on(child(dir, args.drain));
     }
+    if let Some(dir) = &args.writers {
+        return log::child(dir);
+    }
     let seed = args
         .seed
         .unwrap_or_else(|| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |t| t.as_nanos() as u64));
     eprintln!("seed {seed}");
-    match args.flights {
-        Some(times) => flights(times, seed),
-        None => parent(args.times, seed),
+    match (args.flights, args.log) {
+        (Some(times), _) => flights(times, seed),
+        (None, Some(times)) => log::parent(times, seed),
+        (None, None) => parent(args.times, seed),
     }
 }
 
@@ -150,12 +162,9 @@ struct Running {
     lines: Receiver<String>,
 }
 
-fn start(dir: &Path, drain: bool) -> Result<Running> {
+fn start(role: &[&str], dir: &Path) -> Result<Running> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--child").arg(dir).stdout(Stdio::piped()).stdin(Stdio::null());
-    if drain {
-        command.arg("--drain");
-    }
+    command.args(role).arg(dir).stdout(Stdio::piped()).stdin(Stdio::null());
     let mut child = command.spawn().context("the child could not be started")?;
     let out = child.stdout.take().context("the child has no standard output")?;
     let (sender, lines) = mpsc::channel();
@@ -288,7 +297,7 @@ fn parent(times: u32, mut seed: u64) -> Result<()> {
     let (mut known, mut counts) = (Known::default(), Counts::default());
     while counts.kills < times {
         ensure!(counts.uncounted < 10 * times + 10, "too many kills came at moments that do not count: {}", counts.uncounted);
-        let mut running = start(dir.path(), false)?;
+        let mut running = start(&["--child"], dir.path())?;
         std::thread::sleep(Duration::from_micros(20_000 + random(&mut seed) % 100_000));
         running.child.kill()?;
         running.child.wait()?;
@@ -299,7 +308,7 @@ fn parent(times: u32, mut seed: u64) -> Result<()> {
             counts.uncounted += 1;
         }
     }
-    let mut running = start(dir.path(), true)?;
+    let mut running = start(&["--drain", "--child"], dir.path())?;
     ensure!(running.child.wait()?.success(), "the last child failed");
     known.take(running.lines.iter(), &mut counts)?;
     known.compare(dir.path())?;
