@@ -187,6 +187,12 @@ impl IndexesView {
         Ok(found.map(|bytes| OffsetEntry::of(bytes, self.base)))
     }
 
+    /// The last entry at or before a position.
+    pub fn entry_at(&self, position: u64) -> io::Result<Option<OffsetEntry>> {
+        let found = self.offsets.last_where(|bytes| OffsetEntry::of(*bytes, self.base).position <= position)?;
+        Ok(found.map(|bytes| OffsetEntry::of(bytes, self.base)))
+    }
+
     /// The last entry at or before a timestamp.
     pub fn time_entry(&self, timestamp: i64) -> io::Result<Option<TimeEntry>> {
         let found = self.times.last_where(|bytes| TimeEntry::of(*bytes, self.base).timestamp <= timestamp)?;

@@ -288,6 +288,11 @@ impl Segment {
         }
     }
 
+    /// An offset of the last batch that starts at or before a position and is in the index; the segment's base if there is none.
+    pub fn offset_at(&self, position: u64) -> io::Result<i64> {
+        Ok(self.indexes.view().entry_at(position)?.map_or(self.base, |entry| entry.offset))
+    }
+
     /// What a search for a timestamp looks at.
     pub fn times(&self) -> TimeView {
         TimeView { file: self.file.clone(), end: self.file.size(), indexes: self.indexes.view() }

@@ -22,6 +22,20 @@ impl Log {
         if self.was_clean { self.end } else { self.segments[self.segments.len().saturating_sub(2)].base }
     }
 
+    /// The offset of a batch from which on there are so many bytes, or all that there are.
+    pub fn tail(&mut self, bytes: u64) -> io::Result<i64> {
+        let mut left = bytes;
+        for segment in self.segments.iter_mut().rev() {
+            if let Some(more) = left.checked_sub(segment.size()) {
+                left = more;
+                continue;
+            }
+            segment.ensure(&self.place, &self.config)?;
+            return segment.offset_at(segment.size() - left);
+        }
+        Ok(self.first_base())
+    }
+
     /// A snapshot's bytes; none if it is not there.
     pub fn read_snapshot(&self, offset: i64) -> io::Result<Option<Vec<u8>>> {
         read_whole(self.place.disk.as_ref(), &self.place.folder, &file_name(offset, kind::SNAPSHOT))

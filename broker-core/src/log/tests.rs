@@ -82,6 +82,23 @@ fn every_offset_is_found_over_rolls_and_reopens() {
 }
 
 #[test]
+fn the_tail_is_as_long_as_asked_for_and_little_longer() {
+    let (_, disk) = disk();
+    let mut log = open(&disk, 1000).expect("opened");
+    for _ in 0..40 {
+        append(&mut log, 2);
+    }
+    let (one, all) = (batch(0, 2).len() as u64, log.size());
+    for bytes in (0..all + 200).step_by(50) {
+        let from = log.tail(bytes).expect("found");
+        let mut walked = 0;
+        super::headers(&mut log, from, |_| walked += one).expect("walked");
+        let most = bytes + 2 * one + 100;
+        assert!((bytes.min(all)..=most.max(one)).contains(&walked), "{walked} bytes from {from} on, {bytes} were asked for");
+    }
+}
+
+#[test]
 fn timestamps_are_found() {
     let (_, disk) = disk();
     let mut log = open(&disk, 400).expect("opened");

@@ -1,5 +1,5 @@
 //! Kafka's file of what each producer wrote last, so that a log need not be walked for it when it is opened again. Only the last batch
-//! of each is in it.
+//! of each is in it; those before it are looked up at the log's end while their producer may still send them again.
 //!
 //! Version (i16, 1), CRC-32C of all behind it (u32), a count (i32), then for each producer: id i64, epoch i16, last sequence
 //! i32, last offset i64, its distance from the batch's first one i32, timestamp i64, coordinator's epoch i32 (-1), first
@@ -18,6 +18,10 @@ const VERSION: i16 = 1;
 const COVERED: usize = 6;
 const HEADER_BYTES: usize = 10;
 const ENTRY_BYTES: usize = 46;
+/// How long a producer may go on sending a batch: five times what clients give one by default (`delivery.timeout.ms`).
+const RETRIES_MS: i64 = 600_000;
+/// How far back its batches are looked for.
+const TAIL_BYTES: u64 = 8 << 20;
 
 /// A snapshot's bytes.
 pub(super) fn encode(producers: &ProducerStates) -> Bytes {
@@ -95,6 +99,9 @@ pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result
         }
     }
     producers.forget(now_ms, expiration_ms);
+    if snapshot == Some(log.end()) {
+        refill(log, &mut producers, now_ms);
+    }
     // Not only what may be read: a producer goes on behind what was deleted, too.
     let from = snapshot.unwrap_or_else(|| log.first_base());
     let mut read = |batch: &[u8]| {
@@ -107,6 +114,22 @@ pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result
     crate::log::headers(log, from, &mut read)?;
     log.remove_snapshots(&all, snapshot, &damaged)?;
     Ok(Loaded { producers, snapshot })
+}
+
+/// Looks up the batches before the last one of producers that may still send them again: the stop of a broker may have come between
+/// a batch and its answer. It is no loss if that cannot be read.
+fn refill(log: &mut Log, producers: &mut ProducerStates, now_ms: i64) {
+    if producers.iter().all(|(_, state)| now_ms.saturating_sub(state.seen_ms()) >= RETRIES_MS) {
+        return;
+    }
+    let mut walked = ProducerStates::default();
+    let done = log.tail(TAIL_BYTES).and_then(|from| crate::log::headers(log, from, |batch| walked.read(batch, now_ms)));
+    match done {
+        Ok(()) => producers.refill(&walked),
+        Err(error) => {
+            tracing::warn!(target: "broker_core::recovery", %error, "of each producer only its last batch is known: the log's end cannot be read");
+        }
+    }
 }
 
 /// What loading found.

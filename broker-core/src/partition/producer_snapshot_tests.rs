@@ -130,7 +130,7 @@ fn a_damaged_one_is_told() {
 }
 
 #[test]
-fn after_a_stop_in_order_nothing_else_is_read() {
+fn after_a_stop_in_order_nothing_else_is_needed() {
     let world = World::new();
     let partition = world.killed();
     for sequence in 0..7 {
@@ -140,8 +140,11 @@ fn after_a_stop_in_order_nothing_else_is_read() {
     assert_eq!(world.snapshots(), [2, 4, 6, 7]);
     // Whoever walked the log would stumble here.
     world.put("00000000000000000000.log", vec![0xff; 100]);
+    for passed in [0, 600_000] {
+        world.time.0.fetch_add(passed, Ordering::Relaxed);
+        assert_eq!(duplicate(&world.stopped(&partition), 1, 6), Ok(Some(6)));
+    }
     let partition = world.stopped(&partition);
-    assert_eq!(duplicate(&partition, 1, 6), Ok(Some(6)));
     assert_eq!(duplicate(&partition, 1, 8), Err(ErrorCode::OutOfOrderSequenceNumber));
     assert_eq!(duplicate(&partition, 1, 7), Ok(None));
     // What is there again is not written again.
@@ -149,6 +152,30 @@ fn after_a_stop_in_order_nothing_else_is_read() {
     let partition = world.stopped(&world.stopped(&partition));
     assert_eq!((before, world.snapshots()), (vec![2, 4, 6, 7], vec![2, 4, 6, 8]));
     assert_eq!(duplicate(&partition, 1, 7), Ok(Some(7)));
+}
+
+#[test]
+fn after_a_stop_in_order_who_may_still_send_again_is_known_by_five_batches() {
+    for (passed, known) in [(0, 5), (60_000, 5), (600_000, 1)] {
+        let world = World::new();
+        let partition = world.killed();
+        for sequence in 0..9 {
+            for id in [1, 2] {
+                partition.produce(from(id, sequence)).expect("produced");
+            }
+        }
+        partition.close().expect("closed");
+        world.time.0.fetch_add(passed, Ordering::Relaxed);
+        let partition = world.stopped(&partition);
+        for id in [1, 2] {
+            for sequence in 9 - known..9 {
+                assert_eq!(duplicate(&partition, id, sequence), Ok(Some(i64::from(2 * sequence) + id - 1)), "{id}, {sequence}");
+            }
+            assert_eq!(duplicate(&partition, id, 8 - known), Err(ErrorCode::OutOfOrderSequenceNumber), "after {passed} ms");
+            assert_eq!(duplicate(&partition, id, 10), Err(ErrorCode::OutOfOrderSequenceNumber));
+            assert_eq!(duplicate(&partition, id, 9), Ok(None));
+        }
+    }
 }
 
 #[test]

@@ -174,6 +174,17 @@ impl ProducerStates {
         self.by_id.insert(id, state);
     }
 
+    /// Takes what others know of the batches before the last one, where they know the same last one.
+    pub fn refill(&mut self, others: &Self) {
+        for (id, state) in &mut self.by_id {
+            let Some(other) = others.by_id.get(id).filter(|other| other.epoch == state.epoch) else { continue };
+            let key = |last: &Appended| (last.last_offset, last.last_sequence, last.offset_delta);
+            if other.appended().last().map(key) == state.appended().last().map(key) {
+                (state.appended, state.count) = (other.appended, other.count);
+            }
+        }
+    }
+
     /// Where a producer's last batch ends.
     pub fn last_offset(&self, id: i64) -> Option<i64> {
         self.by_id.get(&id)?.appended().last().map(|last| last.last_offset)
