@@ -88,6 +88,12 @@ impl Broker {
         }
     }
 
+    /// From now on somebody looks after sessions and offsets that end, even if nobody joins.
+    #[cfg(feature = "server")]
+    pub(crate) fn attend_groups(&self) {
+        self.0.driver.wake();
+    }
+
     /// Changes whenever some group may have begun a rebalance: a member in this process need not wait for its next heartbeat
     /// to ask.
     pub fn group_changes(&self) -> GroupChanges {

@@ -119,6 +119,7 @@ impl Shard {
         let log = self.log()?.clone();
         let mut next = log.log_start();
         let mut unknown = 0u64;
+        let mut generations = BTreeMap::new();
         while next < log.end_offset() {
             for run in log.fetch(next, LOAD_BYTES)?.batches {
                 for batch in batches(&run) {
@@ -129,11 +130,22 @@ impl Shard {
                     for record in batch.records() {
                         let record = record.map_err(corrupt)?;
                         match record.key().and_then(|key| decode(key, record.value())) {
-                            Some(read) => self.groups.apply(read),
+                            Some(read) => {
+                                if let GroupRecord::Group { group, .. } = read {
+                                    generations.insert(group.to_owned(), record.value().map(<[u8]>::to_vec));
+                                }
+                                self.groups.apply(read);
+                            }
                             None => unknown += 1,
                         }
                     }
                 }
+            }
+        }
+        let now = self.now();
+        for (group, stored) in generations {
+            if stored.is_some_and(|stored| !self.groups.restore(now, &group, &stored)) {
+                unknown += 1;
             }
         }
         if unknown > 0 {

@@ -68,6 +68,7 @@ impl Server {
         };
         let socket = TcpListener::bind(&config.listen).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
+        broker.attend_groups();
         let (stop, stopped) = watch::channel(false);
         let shared = Shared::new(broker, config);
         let task = tokio::spawn(accept(socket, shared, stopped));

@@ -2,6 +2,7 @@
 //! list of facts that the project was planned with; a number that is missing here is missing there, or not built yet.
 
 mod cleaning;
+mod groups;
 mod producers;
 mod settings;
 mod storage;

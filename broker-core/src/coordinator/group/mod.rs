@@ -1,6 +1,7 @@
 //! The classic group coordinator as a pure machine: state, a request and `now` give replies and records. Nothing here waits,
 //! reads a clock or draws a number. Offsets and the generation are hard state: only [`Groups::apply`] changes them, live and
-//! at replay alike. Members are soft: in this process they end with the broker, so a group that is read back is empty.
+//! at replay alike. Members are soft: those of this process end with the broker; those of others are put back when a group is read
+//! back, as its last generation was stored.
 
 mod describe;
 mod expire;
@@ -8,6 +9,7 @@ mod join;
 mod offsets;
 mod records;
 mod request;
+mod restore;
 mod statics;
 
 #[cfg(test)]

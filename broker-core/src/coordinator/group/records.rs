@@ -53,7 +53,8 @@ pub(crate) struct StoredMember<'a> {
 
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
-const VALUE: i16 = 3;
+/// The newest layout of values that is known.
+pub(super) const VALUE: i16 = 3;
 
 fn put_string(out: &mut Vec<u8>, text: &str) {
     out.put_i16(text.len() as i16);
@@ -119,7 +120,7 @@ pub(crate) fn encode_group(
     }
 }
 
-fn get_string<'a>(input: &mut &'a [u8]) -> Option<&'a str> {
+pub(super) fn get_string<'a>(input: &mut &'a [u8]) -> Option<&'a str> {
     let length = usize::try_from(input.try_get_i16().ok()?).ok()?;
     let (text, rest) = input.split_at_checked(length)?;
     *input = rest;
@@ -160,7 +161,7 @@ pub(crate) fn decode<'a>(mut key: &'a [u8], value: Option<&'a [u8]>) -> Option<G
     }
 }
 
-fn get_option<'a>(input: &mut &'a [u8]) -> Option<Option<&'a str>> {
+pub(super) fn get_option<'a>(input: &mut &'a [u8]) -> Option<Option<&'a str>> {
     if input.starts_with(&(-1i16).to_be_bytes()) {
         input.advance(2);
         return Some(None);

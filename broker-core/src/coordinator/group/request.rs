@@ -13,7 +13,8 @@ pub struct JoinGroup {
     pub group_instance_id: Option<String>,
     /// What the client calls itself.
     pub client_id: String,
-    /// Where it runs.
+    /// Where it runs: `/` and its address if in another process. Such a member goes on when the broker ends and comes back; any other
+    /// is gone then.
     pub client_host: String,
     /// How long the member may be silent, in milliseconds.
     pub session_timeout_ms: u64,
