@@ -119,10 +119,16 @@ impl Log {
         }
     }
 
-    /// Appends a batch whose offsets start at [`end`](Self::end). A failed write poisons the log.
-    /// `now` in milliseconds since 1970.
+    /// Makes room for a batch and appends it.
+    #[cfg(test)]
     pub fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64, now: i64) -> io::Result<()> {
         self.make_room(batch.len() as u64, last_offset, max_timestamp, now)?;
+        self.append_here(batch, last_offset, max_timestamp, now)
+    }
+
+    /// Appends a batch for which [`make_room`](Self::make_room) was called, and whose offsets start at [`end`](Self::end). A failed
+    /// write poisons the log. `now` in milliseconds since 1970.
+    pub fn append_here(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64, now: i64) -> io::Result<()> {
         let segment = self.segments.last_mut().expect("a log has a segment");
         let appended = segment.append(&self.place, &self.config, batch, last_offset, max_timestamp, now);
         self.guard(appended)?;
@@ -130,8 +136,7 @@ impl Log {
         Ok(())
     }
 
-    /// Starts a new segment if such a batch needs one; whether it did. Appending does the same: this is for who has something
-    /// to do in between.
+    /// Starts a new segment if such a batch needs one; whether it did.
     pub fn make_room(&mut self, bytes: u64, last_offset: i64, max_timestamp: i64, now: i64) -> io::Result<bool> {
         self.check_sound()?;
         let active = self.segments.last_mut().expect("a log has a segment");

@@ -406,7 +406,7 @@ impl State {
         if self.log.make_room(batch.len() as u64, last_offset, max_timestamp, now)? {
             self.snapshot()?;
         }
-        self.log.append(batch, last_offset, max_timestamp, now)
+        self.log.append_here(batch, last_offset, max_timestamp, now)
     }
 
     /// Keeps what the producers have written so far, unless that is kept or there is nothing yet.
