@@ -90,6 +90,8 @@ codes! {
     InvalidProducerEpoch = 47 "INVALID_PRODUCER_EPOCH" false;
     /// The batch's format is older than v2.
     UnsupportedForMessageFormat = 43 "UNSUPPORTED_FOR_MESSAGE_FORMAT" false;
+    /// Nobody's rights are looked at.
+    SecurityDisabled = 54 "SECURITY_DISABLED" false;
     /// The storage failed; the partition takes no more writes.
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR" true;
     /// The group has members.

@@ -106,5 +106,6 @@ check leader-election 1 "$(tool leader-election --election-type preferred --topi
 check reassign-partitions "No partition reassignments found." "$(tool reassign-partitions --list)"
 check transactions-describe-producers "0 -1 19999 None" \
     "$(tool transactions describe-producers --topic "$topic-perf" --partition 0 | awk 'NR == 2 {print $2, $3, $4, $6}')"
+check acls-refused "SecurityDisabledException" "$(tool acls --list 2>&1 | grep -m1 -o 'SecurityDisabledException')"
 check topics-delete "" "$(tool topics --delete --topic "$topic"; tool topics --list | grep -x "$topic")"
 exit $failed

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 mod admin;
 mod configs;
+mod facts;
 mod groups;
 mod hostile;
 mod limits;
