@@ -1,9 +1,11 @@
 //! Snapshots of producers: their bytes, and that they say what the log says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
 
 use super::producer_snapshot::{decode, encode};
 use super::producer_state::{Appended, ProducerState, ProducerStates};
@@ -304,4 +306,64 @@ fn who_wrote_nothing_for_long_is_not_there_again() {
     world.time.0.fetch_add(1, Ordering::Relaxed);
     let partition = world.stopped(&partition);
     assert_eq!(partition.producers().iter().map(|producer| producer.id).collect::<Vec<_>>(), [2]);
+}
+
+/// What happens to a partition.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Produce(i64),
+    Kill,
+    Stop,
+    /// Records go, all but so many, and what retention may remove.
+    Delete(i64),
+    Minutes(i64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..4i64).prop_map(Step::Produce),
+        1 => Just(Step::Kill),
+        1 => Just(Step::Stop),
+        1 => (0..6i64).prop_map(Step::Delete),
+        1 => (1..20i64).prop_map(Step::Minutes),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever happens, each producer's last batch is known by its offset, and the next one is taken.
+    #[test]
+    fn a_producers_last_batch_is_never_forgotten(steps in steps()) {
+        let world = World::new();
+        let mut partition = world.killed();
+        let mut last: BTreeMap<i64, (i32, i64)> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Produce(id) => {
+                    let sequence = last.get(&id).map_or(0, |(sequence, _)| sequence + 1);
+                    let produced = partition.produce(from(id, sequence)).expect("the next one is taken");
+                    prop_assert!(!produced.duplicate);
+                    last.insert(id, (sequence, produced.base_offset));
+                }
+                Step::Kill => {
+                    let opening = Opening { log_start: partition.log_start(), ..Opening::default() };
+                    partition = world.open(small(), opening);
+                }
+                Step::Stop => partition = world.stopped(&partition),
+                Step::Delete(but) => {
+                    partition.delete_records((partition.end_offset() - but).max(0)).expect("deleted");
+                    partition.retain().expect("retained");
+                }
+                Step::Minutes(minutes) => {
+                    world.time.0.fetch_add(minutes * 60_000, Ordering::Relaxed);
+                }
+            }
+            for (id, (sequence, offset)) in &last {
+                prop_assert_eq!(duplicate(&partition, *id, *sequence), Ok(Some(*offset)), "producer {} after {:?}", id, step);
+                prop_assert_eq!(duplicate(&partition, *id, sequence + 2), Err(ErrorCode::OutOfOrderSequenceNumber));
+            }
+        }
+    }
 }
