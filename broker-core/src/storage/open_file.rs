@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
 
 use super::DiskFile;
 use super::file::named;
@@ -147,18 +147,18 @@ fn write_all(file: &File, mut bytes: &[u8], mut position: u64) -> io::Result<()>
 
 /// As much as there is, up to `length` bytes.
 fn read_some(file: &File, position: u64, length: usize) -> io::Result<Bytes> {
-    let mut bytes = BytesMut::zeroed(length);
-    let mut filled = 0;
-    while filled < length {
-        match file.read_at(&mut bytes[filled..], position + filled as u64) {
+    // Not zeroed first: what is read fills it.
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let at = position + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
             Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    bytes.truncate(filled);
-    Ok(bytes.freeze())
+    bytes.truncate(length);
+    Ok(bytes.into())
 }
 
 impl DiskFile for OpenFile {
