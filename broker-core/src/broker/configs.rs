@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use super::Broker;
 use super::manifest::Manifest;
 use super::open::OFFSETS_TOPIC;
-use super::topics::Topic;
+use super::topics::{Topic, check_name};
 use crate::error::{Error, ErrorCode};
 use crate::topic_config::{ConfigChange, ConfigEntry, Overrides, TopicConfig};
 
@@ -16,7 +16,12 @@ fn internal(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// No topic is there of this name, or none can be.
 fn unknown(name: &str) -> Error {
+    check_name(name).err().unwrap_or_else(|| absent(name))
+}
+
+fn absent(name: &str) -> Error {
     Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'"))
 }
 

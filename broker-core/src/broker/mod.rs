@@ -90,6 +90,19 @@ impl Broker {
         })
     }
 
+    /// A partition to read only, which may be one of the broker's own topic: of those, one that holds nothing yet is `None`.
+    pub fn partition_to_read(&self, topic: &str, partition: i32) -> Result<Option<PartitionHandle>, Error> {
+        if topic != open::OFFSETS_TOPIC {
+            return self.partition(topic, partition).map(Some);
+        }
+        let shard = usize::try_from(partition).ok().and_then(|index| self.0.shards.get(index));
+        let shard = shard.ok_or_else(|| {
+            let text = format!("{topic}-{partition} does not exist: it has {}", self.0.shards.len());
+            Error::new(ErrorCode::UnknownTopicOrPartition, text)
+        })?;
+        Ok(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned())
+    }
+
     /// Counts changes of topics and partitions.
     pub fn metadata_epoch(&self) -> u64 {
         self.0.metadata.count()

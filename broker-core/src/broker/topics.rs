@@ -128,7 +128,7 @@ impl Topic {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !name.chars().all(legal) {
         let text = format!("'{name}' is no topic name: 1 to 249 letters, digits, '.', '_' and '-'");
@@ -142,6 +142,9 @@ fn check_name(name: &str) -> Result<(), Error> {
 
 /// By how many partitions a topic grows to have `total`, if it may.
 fn check_total(topics: &BTreeMap<Arc<str>, Topic>, name: &str, total: i32) -> Result<i32, Error> {
+    if name == OFFSETS_TOPIC {
+        return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal: it stays as it is")));
+    }
     let Some(topic) = topics.get(name) else {
         return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
     };

@@ -36,8 +36,10 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let wanted = body.topics.iter().map(partitions).sum();
     let mut topics = Vec::with_capacity(body.topics.len());
     for topic in body.topics {
+        // What stands there twice is told of once.
+        let Some(count) = named.get_mut(&topic.name).filter(|count| **count > 0) else { continue };
+        let once = std::mem::take(count) == 1;
         let answer = CreatableTopicResult::default().with_name(topic.name.clone()).with_error_message(None).with_configs(None);
-        let once = named.get(&topic.name) == Some(&1);
         let new = check_partitions(wanted).and_then(|()| new_topic(client, topic, once));
         let made = new.and_then(|topic| match body.validate_only {
             true => broker.check_topic(&topic),

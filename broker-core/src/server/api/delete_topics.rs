@@ -3,6 +3,8 @@
 //! - By name, one answer a topic; gone when the answer is there. A text (5) says why not.
 //! - By name or by id (6), not by both.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
 use uuid::Uuid;
@@ -16,19 +18,28 @@ use crate::server::shape::{Field, I32, TEXT, UUID, array, list};
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, UUID]).from(6), list(&TEXT).to(5), I32];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    let mut named: BTreeMap<TopicName, usize> = BTreeMap::new();
+    let names = body.topic_names.iter().chain(body.topics.iter().filter_map(|topic| topic.name.as_ref()));
+    names.for_each(|name| *named.entry(name.clone()).or_insert(0) += 1);
     let by_name = body.topic_names.into_iter().map(|name| (Some(name), Uuid::nil()));
     let by_state = body.topics.into_iter().map(|topic| (topic.name, topic.topic_id));
     let one = |(name, topic_id): (Option<TopicName>, Uuid)| {
         let answer = DeletableTopicResult::default().with_name(name.clone()).with_topic_id(topic_id);
-        match delete(client, name, topic_id) {
+        let deleted = match name.as_ref().and_then(|name| named.get_mut(name)).map(std::mem::take) {
+            // What stands there twice is told of once.
+            Some(0) => return None,
+            None | Some(1) => delete(client, name, topic_id),
+            Some(_) => Err(Error::new(ErrorCode::InvalidRequest, "it stands more than once in one request")),
+        };
+        Some(match deleted {
             Ok((name, topic_id)) => answer.with_name(Some(name)).with_topic_id(topic_id),
             Err(error) => {
                 let message = (request.version >= 5).then(|| text(&error));
                 answer.with_error_code(error.code().code()).with_error_message(message)
             }
-        }
+        })
     };
-    DeleteTopicsResponse::default().with_responses(by_name.chain(by_state).map(one).collect())
+    DeleteTopicsResponse::default().with_responses(by_name.chain(by_state).filter_map(one).collect())
 }
 
 fn delete(client: &Client, name: Option<TopicName>, id: Uuid) -> Result<(TopicName, Uuid), Error> {

@@ -83,7 +83,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: FetchR
 
 fn watch(broker: &Broker, body: &FetchRequest, signal: &Arc<DataSignal>) -> Vec<WatchGuard> {
     let all = body.topics.iter().flat_map(|topic| topic.partitions.iter().map(|asked| (&topic.topic, asked.partition)));
-    all.filter_map(|(topic, partition)| Some(broker.partition(topic, partition).ok()?.watch(signal))).collect()
+    all.filter_map(|(topic, partition)| Some(broker.partition_to_read(topic, partition).ok()??.watch(signal))).collect()
 }
 
 fn look(broker: &Broker, body: &FetchRequest, budget: usize) -> Vec<Topic> {
@@ -106,7 +106,9 @@ fn look(broker: &Broker, body: &FetchRequest, budget: usize) -> Vec<Topic> {
 
 fn fetch(broker: &Broker, topic: &str, asked: &FetchPartition, limit: Option<usize>) -> Result<Fetched, Error> {
     check_epoch(asked.current_leader_epoch)?;
-    let partition = broker.partition(topic, asked.partition)?;
+    let Some(partition) = broker.partition_to_read(topic, asked.partition)? else {
+        return empty(topic, asked);
+    };
     match limit {
         Some(limit) => partition.fetch(asked.fetch_offset, limit),
         None => {
@@ -114,6 +116,15 @@ fn fetch(broker: &Broker, topic: &str, asked: &FetchPartition, limit: Option<usi
             Ok(Fetched { batches: Vec::new(), high_watermark, log_start })
         }
     }
+}
+
+/// Of a partition of the broker's own that holds nothing yet.
+fn empty(topic: &str, asked: &FetchPartition) -> Result<Fetched, Error> {
+    if asked.fetch_offset != 0 {
+        let text = format!("{topic}-{}: offset {} is outside the log, which is empty", asked.partition, asked.fetch_offset);
+        return Err(Error::new(ErrorCode::OffsetOutOfRange, text));
+    }
+    Ok(Fetched { batches: Vec::new(), high_watermark: 0, log_start: 0 })
 }
 
 impl FetchAnswer {

@@ -3,6 +3,7 @@
 use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use crate::coordinator::group::MemberIdentity;
+use crate::error::ErrorCode;
 use crate::server::connection::Client;
 use crate::server::header::Request;
 use crate::server::shape::{Field, I32, TEXT};
@@ -10,6 +11,9 @@ use crate::server::shape::{Field, I32, TEXT};
 pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I32, TEXT, TEXT.from(3)];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: HeartbeatRequest) -> HeartbeatResponse {
+    if body.group_id.is_empty() {
+        return HeartbeatResponse::default().with_error_code(ErrorCode::InvalidGroupId.code());
+    }
     let who = MemberIdentity {
         generation: body.generation_id,
         member_id: &body.member_id,

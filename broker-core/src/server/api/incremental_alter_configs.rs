@@ -42,7 +42,12 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
 
 fn alter(client: &Client, resource: AlterConfigsResource, validate_only: bool) -> Result<(), Error> {
     let topic = resource.resource_name.as_str();
-    let changes = resource.configs.into_iter().map(|config| change(topic, config)).collect::<Result<Vec<_>, _>>()?;
+    let mut changes = resource.configs.into_iter().map(|config| change(topic, config)).collect::<Result<Vec<_>, _>>()?;
+    if changes.iter().any(|change| change.change == AlterConfig::Delete) {
+        // What is no setting is not set either.
+        let known = client.shared.broker.describe_configs(topic)?;
+        changes.retain(|change| change.change != AlterConfig::Delete || known.iter().any(|entry| entry.name == change.name));
+    }
     client.shared.broker.alter_configs(topic, &changes, validate_only)
 }
 

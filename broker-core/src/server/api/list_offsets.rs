@@ -47,7 +47,10 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
 /// An offset, and the record's timestamp where one was asked for.
 fn offset(broker: &Broker, topic: &str, asked: &ListOffsetsPartition, version: i16) -> Result<Option<(i64, i64)>, Error> {
     check_epoch(asked.current_leader_epoch)?;
-    let partition = broker.partition(topic, asked.partition_index)?;
+    let Some(partition) = broker.partition_to_read(topic, asked.partition_index)? else {
+        // One of the broker's own, which holds nothing yet.
+        return Ok(matches!(asked.timestamp, LATEST | EARLIEST).then_some((0, -1)));
+    };
     match asked.timestamp {
         LATEST => Ok(Some((partition.end_offset(), -1))),
         EARLIEST => Ok(Some((partition.log_start(), -1))),

@@ -140,6 +140,7 @@ fn check_alterable(all: &[(i8, StrBytes)], kind: i8, name: &str) -> Result<(), E
         return Err(Error::new(ErrorCode::InvalidRequest, format!("'{name}' stands more than once in one request")));
     }
     match kind {
+        TOPIC if name.is_empty() => Err(Error::new(ErrorCode::InvalidRequest, "there are no settings of all topics")),
         TOPIC => Ok(()),
         BROKER => {
             let text = format!("broker '{name}': its settings are those that it was started with");

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
+use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -20,6 +21,9 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Offset
         };
         topic.partitions.iter().map(one).collect::<Vec<_>>()
     };
+    if body.group_id.is_empty() {
+        return OffsetDeleteResponse::default().with_error_code(ErrorCode::InvalidGroupId.code());
+    }
     let partitions: Vec<_> = body.topics.iter().flat_map(of).collect();
     let mut codes: VecDeque<i16> = match client.shared.broker.delete_offsets(&body.group_id, &partitions) {
         Ok(deleted) => deleted.iter().map(|one| one.as_ref().map_or_else(|error| error.code().code(), |()| 0)).collect(),
@@ -28,6 +32,8 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Offset
     let topics = body.topics.iter().map(|topic| {
         let one = |index| {
             let code = codes.pop_front().unwrap_or_default();
+            let there = client.shared.broker.partition_to_read(&topic.name, index);
+            let code = there.map_or_else(|error| error.code().code(), |_| code);
             OffsetDeleteResponsePartition::default().with_partition_index(index).with_error_code(code)
         };
         let partitions = topic.partitions.iter().map(|partition| partition.partition_index).map(one).collect();

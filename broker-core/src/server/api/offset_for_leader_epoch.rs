@@ -35,6 +35,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
 /// `None` for an epoch that never was.
 fn end_offset(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> Result<Option<i64>, Error> {
     check_epoch(asked.current_leader_epoch)?;
-    let partition = broker.partition(topic, asked.partition)?;
-    Ok((asked.leader_epoch == LEADER_EPOCH).then(|| partition.end_offset()))
+    let partition = broker.partition_to_read(topic, asked.partition)?;
+    // One of the broker's own may hold nothing yet.
+    Ok((asked.leader_epoch == LEADER_EPOCH).then(|| partition.map_or(0, |partition| partition.end_offset())))
 }

@@ -20,11 +20,14 @@ use super::text;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
-use crate::record::{Batch, Codec};
+use crate::record::{Batch, Codec, at};
 use crate::server::connection::Client;
 use crate::server::dispatch::Maybe;
 use crate::server::header::Request;
 use crate::server::shape::{BYTES, Field, I16, I32, TEXT, array};
+
+/// The format of batches.
+const MAGIC: u8 = 2;
 
 pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I16, I32, array(&[TEXT, array(&[I32, BYTES])])];
 
@@ -88,8 +91,13 @@ fn produce(
     version: i16,
     waits_for: &mut impl FnMut(PartitionHandle, i64),
 ) -> Result<PartitionProduceResponse, Error> {
-    let partition: PartitionHandle = broker.partition(topic, data.index)?;
+    let partition: PartitionHandle =
+        broker.partition(topic, data.index).map_err(|error| match broker.topic(topic).is_some_and(|topic| topic.internal) {
+            true => Error::new(ErrorCode::InvalidTopic, format!("'{topic}' is internal: clients do not write to it")),
+            false => error,
+        })?;
     let records = data.records.unwrap_or_default();
+    check_batch(topic, data.index, &records)?;
     if version < 7 && Batch::parse(&records).is_ok_and(|batch| batch.codec() == Ok(Codec::Zstd)) {
         let text = format!("{topic}-{}: zstd needs version 7 of Produce, this is {version}", data.index);
         return Err(Error::new(ErrorCode::UnsupportedCompressionType, text));
@@ -104,6 +112,19 @@ fn produce(
         .with_base_offset(produced.base_offset)
         .with_log_append_time_ms(produced.log_append_time.unwrap_or(-1))
         .with_log_start_offset(partition.log_start()))
+}
+
+/// Whether there is a whole batch, of the one format that is taken.
+fn check_batch(topic: &str, index: i32, records: &[u8]) -> Result<(), Error> {
+    let magic = records.get(at::MAGIC).copied();
+    if records.len() >= at::RECORDS && magic == Some(MAGIC) {
+        return Ok(());
+    }
+    let text = match magic {
+        Some(magic) if magic != MAGIC => format!("{topic}-{index}: a batch of format {magic}, only {MAGIC} is taken"),
+        _ => format!("{topic}-{index}: {} bytes are no batch", records.len()),
+    };
+    Err(Error::new(ErrorCode::InvalidRecord, text))
 }
 
 fn refused(index: i32, error: &Error, version: i16) -> PartitionProduceResponse {

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 mod admin;
+mod answers;
 mod configs;
 mod facts;
 mod groups;
