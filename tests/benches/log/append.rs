@@ -11,7 +11,7 @@ use broker_core::PartitionHandle;
 use bytes::BytesMut;
 
 use crate::args::{Args, Case};
-use crate::data::{Data, open};
+use crate::data::{Data, Opened};
 
 /// Producers that wait for the disk at a time: they share syncs.
 const PRODUCERS: usize = 16;
@@ -25,23 +25,16 @@ pub struct Run {
     pub synced: Option<f64>,
 }
 
-pub fn run(args: &Args, case: Case, data: &Data) -> Result<Run> {
-    let bytes = data.bytes() as f64;
-    let ours = {
-        let (_dir, _broker, partitions) = open(args, case)?;
-        for partition in &partitions {
-            // Files are made with the first batch.
-            partition.produce(data.fresh().swap_remove(0))?;
-        }
-        let batches = data.fresh();
-        let start = Instant::now();
-        if case.durability.is_synced() {
-            synced(batches, &partitions)?
-        } else {
-            produced(batches, &partitions)?
-        }
-        bytes / start.elapsed().as_secs_f64()
-    };
+/// To a broker that has some already.
+pub fn run(args: &Args, case: Case, data: &Data, opened: &Opened) -> Result<Run> {
+    let (batches, partitions) = (data.fresh(), &opened.partitions);
+    let start = Instant::now();
+    if case.durability.is_synced() {
+        synced(batches, partitions)?;
+    } else {
+        produced(batches, partitions)?;
+    }
+    let ours = data.bytes() as f64 / start.elapsed().as_secs_f64();
     let plain = written(args, data, false)?;
     let synced = if case.durability.is_synced() { Some(written(args, data, true)?) } else { None };
     Ok(Run { ours, plain, synced })

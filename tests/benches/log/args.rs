@@ -93,7 +93,7 @@ const BATCHES: usize = 200_000;
 const BATCHES_QUICK: usize = 30_000;
 /// The same where each waits for the disk.
 const SYNCED_BATCHES: usize = 4000;
-const SYNCED_BATCHES_QUICK: usize = 400;
+const SYNCED_BATCHES_QUICK: usize = 100;
 
 impl Args {
     pub fn runs(&self) -> usize {
@@ -154,12 +154,14 @@ impl Args {
 }
 
 impl Case {
-    /// Left out when it has to be quick: a codec with small batches, many partitions or large values; syncs of large values.
+    /// Left out when it has to be quick: a codec with small batches, many partitions or large values; syncs of large values;
+    /// many partitions with large values.
     fn is_special(self) -> bool {
         let compressed = self.codec != Codec::None;
         let large = self.value_bytes > 1024;
         compressed && (self.batch_records == 1 || self.partitions > 1 || large || self.durability.is_synced())
             || self.durability.is_synced() && self.value_bytes > 100
+            || self.partitions > 1 && large
     }
 }
 

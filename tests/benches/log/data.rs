@@ -38,6 +38,10 @@ impl Data {
         self.batches.iter().cycle().take(self.count).map(|batch| BytesMut::from(&batch[..])).collect()
     }
 
+    pub fn first(&self) -> BytesMut {
+        BytesMut::from(&self.batches[0][..])
+    }
+
     pub fn bytes(&self) -> usize {
         self.batches.iter().cycle().take(self.count).map(Bytes::len).sum()
     }
@@ -69,7 +73,13 @@ pub fn now_ms() -> i64 {
 }
 
 /// A broker in a folder of its own, and the topic's partitions.
-pub fn open(args: &Args, case: Case) -> Result<(tempfile::TempDir, Broker, Vec<PartitionHandle>)> {
+pub struct Opened {
+    pub partitions: Vec<PartitionHandle>,
+    _broker: Broker,
+    pub dir: tempfile::TempDir,
+}
+
+pub fn open(args: &Args, case: Case) -> Result<Opened> {
     let dir = args.temporary()?;
     let broker = Broker::open(dir.path())?;
     let mut topic = NewTopic::new(TOPIC).partitions(case.partitions);
@@ -80,5 +90,5 @@ pub fn open(args: &Args, case: Case) -> Result<(tempfile::TempDir, Broker, Vec<P
     broker.create_topic(&topic)?;
     let partitions = (0..case.partitions).map(|partition| broker.partition(TOPIC, partition));
     let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
-    Ok((dir, broker, partitions))
+    Ok(Opened { partitions, _broker: broker, dir })
 }

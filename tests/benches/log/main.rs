@@ -26,7 +26,12 @@ fn main() -> Result<()> {
     for case in args.cases() {
         let data = Data::new(case, args.bytes(case))?;
         if args.wants(Kind::Append) {
-            report.print(&runs(&args, || append::run(&args, case, &data))?.append(case));
+            let opened = data::open(&args, case)?;
+            for partition in &opened.partitions {
+                // Files are made with the first batch.
+                partition.produce(data.first())?;
+            }
+            report.print(&runs(&args, || append::run(&args, case, &data, &opened))?.append(case));
         }
         if args.wants(Kind::Read) && !case.durability.is_synced() {
             report.print(&read::run(&args, case, &data)?.read(case));

@@ -12,14 +12,14 @@ use bytes::Bytes;
 use crate::Rates;
 use crate::append::produced;
 use crate::args::{Args, Case, log_file};
-use crate::data::{Data, TOPIC, open};
+use crate::data::{Data, Opened, TOPIC, open};
 
 /// How much is asked for at a time: `max.partition.fetch.bytes`.
 const FETCH_BYTES: usize = 1 << 20;
 
 pub fn run(args: &Args, case: Case, data: &Data) -> Result<Rates> {
-    let (dir, _broker, partitions) = open(args, case)?;
-    produced(data.fresh(), &partitions)?;
+    let Opened { partitions, dir, .. } = &open(args, case)?;
+    produced(data.fresh(), partitions)?;
     let files: Vec<_> = (0..case.partitions).map(|partition| File::open(log_file(dir.path(), TOPIC, partition))).collect();
     let files = files.into_iter().collect::<Result<Vec<_>, _>>()?;
     let (bytes, mut rates) = (data.bytes(), Rates::default());
