@@ -155,7 +155,12 @@ fn the_broker_knows_nothing_of_listeners() {
     for file in sources().iter().filter(|file| file.path.starts_with("broker-core/")) {
         for (number, line) in file.text.lines().enumerate() {
             // The socket's type, and Kafka's word for the addresses of a broker.
-            let line = line.to_ascii_lowercase().replace("tcplistener", "").replace("advertised.listeners", "");
+            let line = line
+                .to_ascii_lowercase()
+                .replace("tcplistener", "")
+                .replace("advertised.listeners", "")
+                .replace("`listeners`", "")
+                .replace("\"listeners\"", "");
             wrong.extend(
                 words.iter().filter(|word| line.contains(**word)).map(|word| format!("{}:{}: {word}", file.path, number + 1)),
             );

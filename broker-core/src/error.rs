@@ -68,6 +68,10 @@ codes! {
     RebalanceInProgress = 27 "REBALANCE_IN_PROGRESS" false;
     /// A record's timestamp is outside the topic's bounds.
     InvalidTimestamp = 32 "INVALID_TIMESTAMP" false;
+    /// The SASL mechanism is not enabled.
+    UnsupportedSaslMechanism = 33 "UNSUPPORTED_SASL_MECHANISM" false;
+    /// The login is not at this point.
+    IllegalSaslState = 34 "ILLEGAL_SASL_STATE" false;
     /// The version of the API is not served.
     UnsupportedVersion = 35 "UNSUPPORTED_VERSION" false;
     /// The topic is there already.
@@ -94,6 +98,8 @@ codes! {
     SecurityDisabled = 54 "SECURITY_DISABLED" false;
     /// The storage failed; the partition takes no more writes.
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR" true;
+    /// The login failed.
+    SaslAuthenticationFailed = 58 "SASL_AUTHENTICATION_FAILED" false;
     /// The group has members.
     NonEmptyGroup = 68 "NON_EMPTY_GROUP" false;
     /// There is no such group.
@@ -118,6 +124,12 @@ codes! {
     GroupSubscribedToTopic = 86 "GROUP_SUBSCRIBED_TO_TOPIC" false;
     /// A record or batch breaks a rule.
     InvalidRecord = 87 "INVALID_RECORD" false;
+    /// There is no such thing.
+    ResourceNotFound = 91 "RESOURCE_NOT_FOUND" false;
+    /// The same thing is named twice.
+    DuplicateResource = 92 "DUPLICATE_RESOURCE" false;
+    /// A password or a user's name is none.
+    UnacceptableCredential = 93 "UNACCEPTABLE_CREDENTIAL" false;
     /// There is no topic of this id.
     UnknownTopicId = 100 "UNKNOWN_TOPIC_ID" true;
     /// The kind of node that is asked for is not the one that answers.

@@ -16,6 +16,8 @@ mod partition;
 pub mod record;
 mod runtime;
 #[cfg(feature = "server")]
+mod security;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod storage;
 mod time;
@@ -31,6 +33,8 @@ pub use error::{Error, ErrorCode, RecordError};
 pub use id::{TopicId, TopicPartition};
 pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, ProducerDescription, WatchGuard};
 pub use runtime::GroupChanges;
+#[cfg(feature = "server")]
+pub use security::{ScramCredential, ScramMechanism};
 pub use time::{Clock, SystemClock, TokioClock};
 pub use topic_config::{
     AlterConfig, CleanupPolicy, ConfigChange, ConfigEntry, ConfigKind, ConfigSource, TopicCompression, TopicConfig,

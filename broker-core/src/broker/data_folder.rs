@@ -18,8 +18,10 @@ const META: &str = "meta.properties";
 const FORMAT: u32 = 1;
 /// There only after a stop in order. The name is Kafka's.
 const CLEAN: &str = ".kafka_cleanshutdown";
+/// Users of the port: there whether this program has a port or not.
+const USERS: &str = "scram-users";
 /// All files that belong beside the partitions' folders.
-const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, COMPACTED, producer_ids::FILE];
+const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, COMPACTED, producer_ids::FILE, USERS];
 /// What file systems themselves put at their top.
 const NOBODYS: &[&str] = &["lost+found"];
 

@@ -8,6 +8,8 @@ mod open;
 mod producer_ids;
 mod store;
 mod topics;
+#[cfg(feature = "server")]
+mod users;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,6 +61,8 @@ struct Inner {
     driver: Driver,
     durable: bool,
     closed: AtomicBool,
+    #[cfg(feature = "server")]
+    users: crate::security::Users,
 }
 
 impl Broker {

@@ -132,6 +132,8 @@ impl BrokerBuilder {
             topics.insert(topic.name.clone(), topic);
         }
         let producer_ids = ProducerIds::load(&disk)?;
+        #[cfg(feature = "server")]
+        let users = crate::security::Users::load(&disk)?;
         let shards = open_shards(&surroundings, &self.config, offsets, &found)?;
         let retention = OffsetsRetention {
             retention_ms: i64::from(self.config.offsets_retention_minutes) * 60_000,
@@ -163,6 +165,8 @@ impl BrokerBuilder {
             driver,
             durable,
             closed: AtomicBool::new(false),
+            #[cfg(feature = "server")]
+            users,
         }));
         if found.speaks_of_others(|id| broker.partition(&id.topic, id.partition).is_ok() || &*id.topic == OFFSETS_TOPIC) {
             broker.0.store.checkpoint()?;

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::config::ServerConfig;
+use super::config::{Endpoint, SecurityProtocol, ServerConfig};
 use super::connection::{self, Client};
 use super::memory::Pool;
 use crate::broker::Broker;
@@ -34,7 +34,7 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
 }
@@ -46,13 +46,52 @@ pub(super) struct Shared {
     pub config: ServerConfig,
     pub requests: Arc<Pool>,
     pub answers: Arc<Pool>,
+    open: Mutex<Open>,
+}
+
+/// How many connections are open, and from where.
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_ip: BTreeMap<IpAddr, usize>,
 }
 
 impl Shared {
     pub fn new(broker: Broker, config: ServerConfig) -> Arc<Self> {
         let requests = Pool::new(config.queued_max_request_bytes);
         let answers = Pool::new(config.queued_max_response_bytes);
-        Arc::new(Self { broker, config, requests, answers })
+        Arc::new(Self { broker, config, requests, answers, open: Mutex::default() })
+    }
+
+    /// A place for one more connection, if there is one.
+    fn place(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let from_there = open.by_ip.get(&ip).copied().unwrap_or(0);
+        if open.all >= self.config.max_connections || from_there >= self.config.max_connections_from(ip) {
+            return None;
+        }
+        open.all += 1;
+        open.by_ip.insert(ip, from_there + 1);
+        Some(Place { shared: self.clone(), ip })
+    }
+}
+
+/// One connection's place, free again when it is dropped.
+struct Place {
+    shared: Arc<Shared>,
+    ip: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.all -= 1;
+        if let Some(count) = open.by_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_ip.remove(&self.ip);
+            }
+        }
     }
 }
 
@@ -63,34 +102,51 @@ impl Server {
         if !problems.is_empty() {
             return Err(Error::new(ErrorCode::InvalidConfig, problems.join("; ")));
         }
-        let failed = |error: io::Error| {
-            Error::with_source(ErrorCode::NetworkException, format!("cannot listen on '{}'", config.listen), error)
-        };
-        let socket = TcpListener::bind(&config.listen).await.map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
+        let endpoints = config.endpoints().map_err(|problem| Error::new(ErrorCode::InvalidConfig, problem))?;
+        let mut doors = Vec::new();
+        for Endpoint { protocol, address } in endpoints {
+            let failed = |error: io::Error| {
+                Error::with_source(ErrorCode::NetworkException, format!("cannot listen on '{address}'"), error)
+            };
+            let socket = TcpListener::bind(&address).await.map_err(failed)?;
+            let bound = socket.local_addr().map_err(failed)?;
+            tracing::info!(target: "broker_core::server", address = %bound, protocol = protocol.name(), "serving");
+            if !bound.ip().is_loopback() && !protocol.is_sasl() {
+                let text = "whoever reaches this address may read, write and delete: there is no login";
+                tracing::warn!(target: "broker_core::server", address = %bound, "{text}");
+            }
+            doors.push((socket, protocol, bound));
+        }
         broker.attend_groups();
         let (stop, stopped) = watch::channel(false);
         let shared = Shared::new(broker, config);
-        let task = tokio::spawn(accept(socket, shared, stopped));
-        tracing::info!(target: "broker_core::server", %address, "serving");
-        if !address.ip().is_loopback() {
-            tracing::warn!(target: "broker_core::server", %address, "whoever reaches this address may read, write and delete: there is no security");
+        let addresses = doors.iter().map(|(_, _, bound)| *bound).collect();
+        let mut accepting = JoinSet::new();
+        for (socket, protocol, _) in doors {
+            accepting.spawn(accept(socket, protocol, shared.clone(), stopped.clone()));
         }
-        Ok(Self { address, stop, task: Some(task) })
+        let task = tokio::spawn(async move { while accepting.join_next().await.is_some() {} });
+        Ok(Self { addresses, stop, task: Some(task) })
     }
 
     /// Serves one client over a stream that is no socket, until either side ends it: what a client may send, without a port.
     /// Nothing of `config` that is about several connections holds.
     pub async fn serve(broker: Broker, config: ServerConfig, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let protocol = config.endpoints().map_or(SecurityProtocol::Plaintext, |all| all[0].protocol);
         let (_stop, stopped) = watch::channel(false);
         let shared = Shared::new(broker, config);
-        connection::serve_stream(stream, Client { shared, peer: nowhere, local: nowhere }, stopped).await;
+        connection::serve_stream(stream, Client::new(shared, nowhere, nowhere, protocol), stopped).await;
     }
 
-    /// Where it listens.
+    /// Where it listens; of several places the first.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// All places where it listens, in the order of the settings.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Accepts nothing more, lets each connection end the answer in hand, and closes them.
@@ -111,53 +167,42 @@ impl Drop for Server {
     }
 }
 
-/// Open connections, and from where.
+/// Open connections of one port.
 struct Connections {
-    tasks: JoinSet<IpAddr>,
-    by_ip: BTreeMap<IpAddr, usize>,
+    tasks: JoinSet<()>,
+    protocol: SecurityProtocol,
+    shared: Arc<Shared>,
 }
 
 impl Connections {
-    fn ended(&mut self, ip: IpAddr) {
-        if let Some(count) = self.by_ip.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_ip.remove(&ip);
-            }
-        }
-    }
-
-    fn begin(&mut self, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, stopped: &watch::Receiver<bool>) {
-        let from_there = self.by_ip.get(&peer.ip()).copied().unwrap_or(0);
-        let config = &shared.config;
-        if self.tasks.len() >= config.max_connections || from_there >= config.max_connections_from(peer.ip()) {
-            let open = self.tasks.len();
-            tracing::warn!(target: "broker_core::server", %peer, open, from_there, "too many connections: closed");
+    fn begin(&mut self, stream: TcpStream, peer: SocketAddr, stopped: &watch::Receiver<bool>) {
+        let Some(place) = self.shared.place(peer.ip()) else {
+            tracing::warn!(target: "broker_core::server", %peer, "too many connections: closed");
             return;
-        }
-        *self.by_ip.entry(peer.ip()).or_insert(0) += 1;
-        let (shared, stopped) = (shared.clone(), stopped.clone());
+        };
+        let (shared, stopped, protocol) = (self.shared.clone(), stopped.clone(), self.protocol);
         self.tasks.spawn(async move {
-            connection::serve(stream, peer, shared, stopped).await;
-            peer.ip()
+            connection::serve(stream, peer, protocol, shared, stopped).await;
+            drop(place);
         });
     }
 }
 
-async fn accept(socket: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut connections = Connections { tasks: JoinSet::new(), by_ip: BTreeMap::new() };
+async fn accept(socket: TcpListener, protocol: SecurityProtocol, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut connections = Connections { tasks: JoinSet::new(), protocol, shared };
     let told = stopped.clone();
     loop {
         tokio::select! {
             biased;
-            // First the end, then places that became free, then who wants one.
+            // First the end, then connections that ended, then who wants one.
             _ = stopped.changed() => break,
-            Some(ended) = connections.tasks.join_next() => match ended {
-                Ok(ip) => connections.ended(ip),
-                Err(error) => tracing::error!(target: "broker_core::server", %error, "a connection's task failed"),
-            },
+            Some(ended) = connections.tasks.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(target: "broker_core::server", %error, "a connection's task failed");
+                }
+            }
             accepted = socket.accept() => match accepted {
-                Ok((stream, peer)) => connections.begin(stream, peer, &shared, &told),
+                Ok((stream, peer)) => connections.begin(stream, peer, &told),
                 Err(error) => {
                     tracing::warn!(target: "broker_core::server", %error, "no connection can be accepted");
                     tokio::time::sleep(ACCEPT_BACK_OFF).await;

@@ -1,17 +1,34 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
+
+use super::session::SaslMechanism;
+use crate::security::ScramMechanism;
 
 use crate::topic_config::{ConfigEntry, ConfigKind};
 
 /// How a broker is reached over TCP, by Kafka's names with `_` for `.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Where it listens: `host:port`. On loopback, with a port that the system chooses, unless told otherwise.
+    /// `listeners`: where it listens, `host:port` or `PROTOCOL://host:port`, several separated by commas. On loopback, in the
+    /// clear, with a port that the system chooses, unless told otherwise.
     pub listen: String,
     /// `advertised.listeners`: the host and port that clients are told to connect to. If none, each client is told the address
     /// that it reached.
     pub advertised: Option<(String, u16)>,
+    /// `advertised.listeners`, where they differ by protocol.
+    pub advertised_by: BTreeMap<SecurityProtocol, (String, u16)>,
+    /// `sasl.enabled.mechanisms`: how clients may prove who they are, where a protocol asks for it; SCRAM-SHA-256 and
+    /// SCRAM-SHA-512. Kafka's default is GSSAPI, which is not built.
+    pub sasl_enabled_mechanisms: Vec<SaslMechanism>,
+    /// `sasl.server.max.receive.size`: the largest request before the login; 512 KiB.
+    pub sasl_server_max_receive_size: usize,
+    /// `connection.failed.authentication.delay.ms`: how long who failed to log in waits for the answer; 100 ms.
+    pub connection_failed_authentication_delay: Duration,
+    /// `connections.authentication.max.ms`: how long a login may take, from the connection's first moment; 30 seconds. This
+    /// broker's own.
+    pub connections_authentication_max: Duration,
     /// `node.id`: 0.
     pub node_id: i32,
     /// The cluster's name for clients that compare it.
@@ -45,6 +62,11 @@ impl Default for ServerConfig {
         Self {
             listen: "127.0.0.1:0".to_owned(),
             advertised: None,
+            advertised_by: BTreeMap::new(),
+            sasl_enabled_mechanisms: ScramMechanism::ALL.map(SaslMechanism::Scram).to_vec(),
+            sasl_server_max_receive_size: 524_288,
+            connection_failed_authentication_delay: Duration::from_millis(100),
+            connections_authentication_max: Duration::from_secs(30),
             node_id: 0,
             cluster_id: "embedded-kafka-cluster".to_owned(),
             socket_request_max_bytes: 104_857_600,
@@ -91,6 +113,18 @@ impl ServerConfig {
                 problems.push(text);
             }
         };
+        let endpoints = self.endpoints();
+        check(endpoints.is_ok(), endpoints.as_ref().err().cloned().unwrap_or_default());
+        let sasl = endpoints.is_ok_and(|all| all.iter().any(|one| one.protocol.is_sasl()));
+        check(
+            !sasl || !self.sasl_enabled_mechanisms.is_empty(),
+            "sasl.enabled.mechanisms is empty: nobody could log in".to_owned(),
+        );
+        check(
+            (1024..=i32::MAX as usize).contains(&self.sasl_server_max_receive_size),
+            format!("sasl.server.max.receive.size is {}: 1024 to 2147483647", self.sasl_server_max_receive_size),
+        );
+        check(!self.connections_authentication_max.is_zero(), "connections.authentication.max.ms is 0: at least 1".to_owned());
         check(self.node_id >= 0, format!("node.id is {}: 0 or more", self.node_id));
         check(!self.cluster_id.is_empty(), "the cluster's id is empty".to_owned());
         check(
@@ -115,7 +149,62 @@ impl ServerConfig {
     }
 }
 
+/// How a port speaks, by Kafka's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SecurityProtocol {
+    /// `PLAINTEXT`: in the clear, and nobody says who they are.
+    Plaintext,
+    /// `SASL_PLAINTEXT`: in the clear, after a login.
+    SaslPlaintext,
+}
+
+impl SecurityProtocol {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+        }
+    }
+
+    /// Whether clients log in.
+    pub const fn is_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext)
+    }
+}
+
+impl FromStr for SecurityProtocol {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "PLAINTEXT" => Ok(Self::Plaintext),
+            "SASL_PLAINTEXT" => Ok(Self::SaslPlaintext),
+            "SSL" | "SASL_SSL" => Err(format!("{name}: TLS is not built")),
+            _ => Err(format!("'{name}' is none of PLAINTEXT and SASL_PLAINTEXT")),
+        }
+    }
+}
+
+/// One port: where, and how it speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// How it speaks.
+    pub protocol: SecurityProtocol,
+    /// `host:port`.
+    pub address: String,
+}
+
 impl ServerConfig {
+    /// What `listen` says.
+    pub fn endpoints(&self) -> Result<Vec<Endpoint>, String> {
+        let one = |text: &str| match text.split_once("://") {
+            None => Ok(Endpoint { protocol: SecurityProtocol::Plaintext, address: text.to_owned() }),
+            Some((protocol, address)) => Ok(Endpoint { protocol: protocol.parse()?, address: address.to_owned() }),
+        };
+        self.listen.split(',').map(|text| one(text.trim())).collect()
+    }
+
     /// How many connections this address may have at a time.
     pub(super) fn max_connections_from(&self, ip: IpAddr) -> usize {
         self.max_connections_per_ip_overrides.get(&ip).copied().unwrap_or(self.max_connections_per_ip)

@@ -12,15 +12,21 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::accept::Shared;
+use super::config::SecurityProtocol;
 use super::dispatch::{Done, answer};
 use super::frame::{self, READ_BYTES};
 use super::header::Request;
 use super::memory::Share;
 use super::outgoing::Outgoing;
+use super::session::Session;
 
+/// The APIs of a login.
+const SASL_HANDSHAKE: i16 = 17;
+const API_VERSIONS: i16 = 18;
+const SASL_AUTHENTICATE: i16 = 36;
 /// How often is looked at clients that are slow.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a client may be slow while memory is short: with its request, or until it has read `ENOUGH_BYTES`.
@@ -42,9 +48,32 @@ pub(super) struct Client {
     pub peer: SocketAddr,
     /// The broker's address, as the client reached it.
     pub local: SocketAddr,
+    protocol: SecurityProtocol,
+    /// Who it is.
+    pub session: Session,
 }
 
 impl Client {
+    pub fn new(shared: Arc<Shared>, peer: SocketAddr, local: SocketAddr, protocol: SecurityProtocol) -> Self {
+        Self { shared, peer, local, protocol, session: Session::new(protocol) }
+    }
+
+    /// Whether it has said who it is, or this API is for saying it.
+    pub fn may_ask(&self, key: i16) -> bool {
+        match key {
+            API_VERSIONS => true,
+            SASL_HANDSHAKE | SASL_AUTHENTICATE => self.protocol.is_sasl(),
+            _ => self.session.is_known(),
+        }
+    }
+
+    /// The largest request: little from who has not said who it is.
+    fn request_max_bytes(&self) -> usize {
+        let config = &self.shared.config;
+        let most = config.socket_request_max_bytes;
+        if self.session.is_known() { most } else { most.min(config.sasl_server_max_receive_size) }
+    }
+
     /// Where the client is, as Kafka writes it.
     pub fn host(&self) -> String {
         format!("/{}", self.peer.ip())
@@ -52,7 +81,8 @@ impl Client {
 
     /// Where clients are told to connect.
     pub fn advertised(&self) -> (String, i32) {
-        match &self.shared.config.advertised {
+        let config = &self.shared.config;
+        match config.advertised_by.get(&self.protocol).or(config.advertised.as_ref()) {
             Some((host, port)) => (host.clone(), i32::from(*port)),
             None => (self.local.ip().to_string(), i32::from(self.local.port())),
         }
@@ -72,6 +102,8 @@ pub(super) enum End {
     Slow,
     #[error("its request did not arrive within {} seconds while queued.max.request.bytes were short", PATIENCE.as_secs())]
     Short,
+    #[error("nobody logged in within connections.authentication.max.ms")]
+    Unknown,
     #[error("it read less than {ENOUGH_BYTES} bytes in {} seconds while queued.max.response.bytes were short", PATIENCE.as_secs())]
     Unread,
     #[error(transparent)]
@@ -86,13 +118,19 @@ pub(super) enum End {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    protocol: SecurityProtocol,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) {
     // Small answers must not wait for one another; without it the connection works all the same.
     let _ = stream.set_nodelay(true);
     // A client whose machine is gone without a word is found out while its fetch is parked.
     let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
     let Ok(local) = stream.local_addr() else { return };
-    serve_stream(stream, Client { shared, peer, local }, stopped).await;
+    serve_stream(stream, Client::new(shared, peer, local, protocol), stopped).await;
 }
 
 /// Serves a client over any stream until it ends, and says why if the client may wonder.
@@ -116,13 +154,14 @@ struct Connection<S> {
     answers: Share,
     /// Since when a request has been arriving that is not whole yet.
     arriving: Option<Instant>,
+    begun: Instant,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, stopped: watch::Receiver<bool>, shared: &Shared) -> Self {
         let (requests, answers) = (Share::new(shared.requests.clone()), Share::new(shared.answers.clone()));
         let (incoming, outgoing) = (BytesMut::new(), Outgoing::default());
-        Self { stream, stopped, incoming, requests, outgoing, answers, arriving: None }
+        Self { stream, stopped, incoming, requests, outgoing, answers, arriving: None, begun: Instant::now() }
     }
 
     async fn run(&mut self, client: &Client) -> End {
@@ -142,9 +181,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn answer_what_is_there(&mut self, client: &Client) -> Result<(), End> {
-        let limit = client.shared.config.socket_request_max_bytes;
-        while let Some(frame) = frame::take(&mut self.incoming, limit)? {
+        while let Some(frame) = frame::take(&mut self.incoming, client.request_max_bytes())? {
             self.arriving = None;
+            if client.session.expects_bare_token() {
+                self.answer_token(client, &frame).await?;
+                continue;
+            }
             let request = Request::parse(frame).ok_or(End::Header)?;
             let mut work = pin!(answer(client, request));
             let first = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
@@ -158,6 +200,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match done {
                 Done::Answer(answer) => self.outgoing.push(answer),
                 Done::Silent => {}
+                Done::Last(answer, cause) => {
+                    self.outgoing.push(answer);
+                    return Err(self.fail(client, cause).await);
+                }
                 Done::Close(cause) => return Err(End::Refused(cause)),
             }
             self.answers.set(self.outgoing.remaining());
@@ -166,6 +212,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Ok(())
+    }
+
+    /// A token that is no request is answered by one that is no answer.
+    async fn answer_token(&mut self, client: &Client, token: &[u8]) -> Result<(), End> {
+        match client.session.step(&client.shared.broker, token) {
+            Ok(answer) => {
+                self.outgoing.push_frame(&answer);
+                Ok(())
+            }
+            Err(error) => Err(self.fail(client, error.to_string()).await),
+        }
+    }
+
+    /// Who failed to log in waits, so that guessing takes long.
+    async fn fail(&mut self, client: &Client, cause: String) -> End {
+        sleep(client.shared.config.connection_failed_authentication_delay).await;
+        End::Refused(cause)
     }
 
     /// Waits for an answer, and reads on meanwhile: if the client goes, what waits for it goes too.
@@ -228,14 +291,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let mut resting = false;
         loop {
-            let room = if resting { REST_BYTES } else { frame::room(&self.incoming, config.socket_request_max_bytes) };
+            let room = if resting { REST_BYTES } else { frame::room(&self.incoming, client.request_max_bytes()) };
             let reads = self.requests.try_set(self.requests.held().max(self.incoming.len() + room));
             if reads {
                 self.incoming.reserve(room);
             }
             let short = self.requests.pool().is_short();
             let patience = if short { PATIENCE.min(config.socket_request_max) } else { config.socket_request_max };
-            let late = self.arriving.map(|since| since + patience);
+            let login = (!client.session.is_known()).then_some(self.begun + config.connections_authentication_max);
+            let late = self.arriving.map(|since| since + patience).into_iter().chain(login).min();
             let next_look = if resting { idle_end } else { idle_end.min(Instant::now() + TICK) };
             tokio::select! {
                 biased;
@@ -247,7 +311,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 () = sleep_until(late.map_or(next_look, |late| late.min(next_look))) => {
                     let now = Instant::now();
                     if late.is_some_and(|late| now >= late) {
-                        return Err(if short { End::Short } else { End::Slow });
+                        let login_late = login.is_some_and(|login| now >= login);
+                        return Err(if login_late { End::Unknown } else if short { End::Short } else { End::Slow });
                     }
                     if now >= idle_end {
                         return Err(End::Idle);

@@ -32,6 +32,8 @@ pub(super) enum Done {
     Answer(Answer),
     /// The client wants no answer.
     Silent,
+    /// The answer is the last one; then the connection is closed, for this reason.
+    Last(Answer, String),
     /// The connection is closed, for this reason.
     Close(String),
 }
@@ -108,6 +110,7 @@ apis! {
     14 SyncGroup 0..=5, read from 0, sync_group as SyncGroupRequest;
     15 DescribeGroups 0..=6, read from 0, describe_groups as DescribeGroupsRequest;
     16 ListGroups 0..=5, read from 0, list_groups as ListGroupsRequest;
+    17 SaslHandshake 0..=1, read from 0, sasl_handshake as SaslHandshakeRequest;
     18 ApiVersions 0..=4, read from 0, api_versions as ApiVersionsRequest;
     19 CreateTopics 2..=7, read from 2, create_topics as CreateTopicsRequest;
     20 DeleteTopics 1..=6, read from 1, delete_topics as DeleteTopicsRequest;
@@ -118,6 +121,7 @@ apis! {
     32 DescribeConfigs 1..=4, read from 1, describe_configs as DescribeConfigsRequest;
     33 AlterConfigs 0..=2, read from 0, alter_configs as AlterConfigsRequest;
     35 DescribeLogDirs 1..=4, read from 1, describe_log_dirs as DescribeLogDirsRequest;
+    36 SaslAuthenticate 0..=2, read from 0, sasl_authenticate as SaslAuthenticateRequest;
     37 CreatePartitions 0..=3, read from 0, create_partitions as CreatePartitionsRequest;
     42 DeleteGroups 0..=2, read from 0, delete_groups as DeleteGroupsRequest;
     43 ElectLeaders 0..=2, read from 0, elect_leaders as ElectLeadersRequest;
@@ -125,6 +129,8 @@ apis! {
     45 AlterPartitionReassignments 0..=0, read from 0, alter_partition_reassignments as AlterPartitionReassignmentsRequest;
     46 ListPartitionReassignments 0..=0, read from 0, list_partition_reassignments as ListPartitionReassignmentsRequest;
     47 OffsetDelete 0..=0, read from 0, offset_delete as OffsetDeleteRequest;
+    50 DescribeUserScramCredentials 0..=0, read from 0, describe_user_scram_credentials as DescribeUserScramCredentialsRequest;
+    51 AlterUserScramCredentials 0..=0, read from 0, alter_user_scram_credentials as AlterUserScramCredentialsRequest;
     60 DescribeCluster 0..=1, read from 0, describe_cluster as DescribeClusterRequest;
     61 DescribeProducers 0..=0, read from 0, describe_producers as DescribeProducersRequest;
     75 DescribeTopicPartitions 0..=0, read from 0, describe_topic_partitions as DescribeTopicPartitionsRequest;
@@ -139,6 +145,8 @@ pub(super) fn api(key: i16) -> Option<&'static Api> {
 pub(super) async fn answer(client: &Client, request: Request) -> Done {
     match api(request.key) {
         None => Done::Close(format!("API {} is not served", request.key)),
+        // Nothing is served to who has not said who it is, but what is needed to say it.
+        Some(api) if !client.may_ask(api.key) => Done::Close(format!("{} before a login", api.name)),
         Some(api) if (api.read_min..=api.max).contains(&request.version) => served(client, request).await,
         // The one API whose unknown versions are answered: clients find the version to use in the answer.
         Some(api) if api.key == 18 => api::api_versions::unsupported().into_done(&Request { version: 0, ..request }),
@@ -167,10 +175,12 @@ impl<B: Body> IntoDone for B {
     }
 }
 
-/// For the one API that may want no answer, or be refused by closing.
+/// For APIs that may want no answer, or be refused by closing.
 #[derive(Debug)]
 pub(super) enum Maybe<B> {
     Body(B),
+    /// After it the connection is closed, for this reason.
+    Last(B, String),
     Silent,
     Close(String),
 }
@@ -179,6 +189,10 @@ impl<B: Body> IntoDone for Maybe<B> {
     fn into_done(self, request: &Request) -> Done {
         match self {
             Self::Body(body) => body.into_done(request),
+            Self::Last(body, cause) => match body.into_done(request) {
+                Done::Answer(answer) => Done::Last(answer, cause),
+                other => other,
+            },
             Self::Silent => Done::Silent,
             Self::Close(cause) => Done::Close(cause),
         }

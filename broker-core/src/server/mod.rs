@@ -12,11 +12,13 @@ mod frame;
 mod header;
 mod memory;
 mod outgoing;
+mod session;
 mod shape;
 
 #[cfg(test)]
 mod tests;
 
 pub use accept::Server;
-pub use config::ServerConfig;
+pub use config::{Endpoint, SecurityProtocol, ServerConfig};
 pub use dispatch::{APIS, Api};
+pub use session::SaslMechanism;

@@ -64,6 +64,15 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Bytes behind their length, that are no answer to a request.
+    pub fn push_frame(&mut self, bytes: &[u8]) {
+        let mut frame = BytesMut::with_capacity(4 + bytes.len());
+        frame.put_i32(bytes.len() as i32);
+        frame.put_slice(bytes);
+        self.bytes += frame.len();
+        self.parts.push_back(frame.freeze());
+    }
+
     pub fn push(&mut self, answer: Answer) {
         for part in answer.finish() {
             self.bytes += part.len();

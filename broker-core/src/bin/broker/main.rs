@@ -3,6 +3,7 @@
 mod client;
 mod commands;
 mod settings;
+mod users;
 
 use std::error::Error;
 use std::io::Write;
@@ -25,12 +26,16 @@ struct Arguments {
     /// Keeps the data in this folder. Without it, everything is in memory and ends with the process.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1:9092")]
-    listen: String,
+    /// Where to listen: `host:port`, or as the setting `listeners` [default: 127.0.0.1:9092]
+    #[arg(long)]
+    listen: Option<String>,
     /// Where clients are told to connect; the address that they reached otherwise.
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
+    /// Adds a user or changes its password, before serving: `SCRAM-SHA-512=[name=ann,password=secret,iterations=4096]`, or
+    /// `[name=ann,password-file=FILE]`, which keeps the password out of the list of processes. May be repeated.
+    #[arg(long, value_name = "MECHANISM=[..]")]
+    add_scram: Vec<String>,
     /// A file of settings, one `name=value` a line, by Kafka's names.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -72,7 +77,9 @@ async fn serve(arguments: Arguments, settings: Settings, begun: Instant) -> Resu
     // Before anything is opened: a signal that comes meanwhile ends the program as well.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let Settings { broker: config, mut server } = settings;
-    server.listen = arguments.listen;
+    if let Some(listen) = arguments.listen {
+        server.listen = listen;
+    }
     if let Some(address) = &arguments.advertise {
         server.advertised = Some(settings::host_and_port(address)?);
     }
@@ -81,6 +88,9 @@ async fn serve(arguments: Arguments, settings: Settings, begun: Instant) -> Resu
         Some(dir) => builder.dir(dir).open()?,
         None => builder.open()?,
     };
+    for text in &arguments.add_scram {
+        users::add(&broker, text)?;
+    }
     let serving = Server::start(broker.clone(), server).await?;
     println!("ready at {} after {} ms: {}", serving.address(), begun.elapsed().as_millis(), broker.describe());
     std::io::stdout().flush()?;

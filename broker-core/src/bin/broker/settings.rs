@@ -19,7 +19,7 @@ impl Default for Settings {
     fn default() -> Self {
         // Clients of a port come one after the other: Kafka's own delay gathers them into one generation.
         let broker = BrokerConfig { group_initial_rebalance_delay_ms: 3000, ..BrokerConfig::default() };
-        Self { broker, server: ServerConfig::default() }
+        Self { broker, server: ServerConfig { listen: "127.0.0.1:9092".to_owned(), ..ServerConfig::default() } }
     }
 }
 
@@ -52,9 +52,31 @@ impl Settings {
         let (broker, server) = (&mut self.broker, &mut self.server);
         match name {
             "node.id" | "broker.id" => into(&mut server.node_id, name, value),
-            "advertised.listeners" => {
-                let address = value.strip_prefix("PLAINTEXT://").unwrap_or(value);
-                server.advertised = Some(host_and_port(address)?);
+            "listeners" => {
+                server.listen = value.to_owned();
+                Ok(())
+            }
+            "advertised.listeners" => value.split(',').try_for_each(|address| {
+                match address.trim().split_once("://") {
+                    Some((protocol, address)) => {
+                        server.advertised_by.insert(protocol.parse()?, host_and_port(address)?);
+                    }
+                    None => server.advertised = Some(host_and_port(address.trim())?),
+                }
+                Ok(())
+            }),
+            "sasl.enabled.mechanisms" => {
+                let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+                server.sasl_enabled_mechanisms = names.map(|one| parsed(name, one)).collect::<Result<_, _>>()?;
+                Ok(())
+            }
+            "sasl.server.max.receive.size" => into(&mut server.sasl_server_max_receive_size, name, value),
+            "connection.failed.authentication.delay.ms" => {
+                server.connection_failed_authentication_delay = Duration::from_millis(parsed(name, value)?);
+                Ok(())
+            }
+            "connections.authentication.max.ms" => {
+                server.connections_authentication_max = Duration::from_millis(parsed(name, value)?);
                 Ok(())
             }
             "socket.request.max.bytes" => into(&mut server.socket_request_max_bytes, name, value),

@@ -3,6 +3,7 @@
 
 pub(super) mod alter_configs;
 pub(super) mod alter_partition_reassignments;
+pub(super) mod alter_user_scram_credentials;
 pub(super) mod api_versions;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
@@ -16,6 +17,7 @@ pub(super) mod describe_groups;
 pub(super) mod describe_log_dirs;
 pub(super) mod describe_producers;
 pub(super) mod describe_topic_partitions;
+pub(super) mod describe_user_scram_credentials;
 pub(super) mod elect_leaders;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
@@ -33,6 +35,8 @@ pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
 pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
+pub(super) mod sasl_authenticate;
+pub(super) mod sasl_handshake;
 pub(super) mod sync_group;
 
 use std::collections::BTreeSet;

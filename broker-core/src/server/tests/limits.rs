@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::records::{batch, fetch};
 use super::{ServerConfig, frame};
 use crate::broker::{Broker, NewTopic};
+use crate::server::SecurityProtocol;
 use crate::server::accept::Shared;
 use crate::server::connection::{Client, serve_stream};
 
@@ -35,7 +36,7 @@ impl Door {
     fn connect(&mut self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(16 * 1024);
         let nowhere = ([127, 0, 0, 1], 0).into();
-        let known = Client { shared: self.shared.clone(), peer: nowhere, local: nowhere };
+        let known = Client::new(self.shared.clone(), nowhere, nowhere, SecurityProtocol::Plaintext);
         self.served.spawn(serve_stream(server, known, self.stop.subscribe()));
         client
     }

@@ -17,6 +17,7 @@ mod groups;
 mod hostile;
 mod limits;
 mod records;
+mod sasl;
 mod topics;
 
 use super::dispatch::shape_of;

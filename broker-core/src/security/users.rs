@@ -1,0 +1,193 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::scram::{ScramCredential, ScramMechanism};
+use super::table::Table;
+use crate::error::{Error, ErrorCode};
+use crate::storage::Disk;
+
+/// Where users are kept; `broker::data_folder` knows the name too.
+pub(super) const FILE: &str = "scram-users";
+/// The longest name.
+const NAME_MAX: usize = 1024;
+
+type Known = BTreeMap<(String, ScramMechanism), ScramCredential>;
+
+/// Users and what is kept of their passwords.
+#[derive(Debug)]
+pub(crate) struct Users {
+    table: Table,
+    known: Mutex<Known>,
+    /// What credentials of users that do not exist are made of.
+    secret: [u8; 32],
+}
+
+/// A change of one user.
+#[derive(Debug)]
+pub(crate) enum UserChange {
+    Put(ScramCredential),
+    Remove,
+}
+
+impl Users {
+    pub fn load(disk: &Arc<dyn Disk>) -> Result<Self, Error> {
+        let table = Table::new(disk.clone(), FILE);
+        let known = Mutex::new(table.load(parse)?.into_iter().collect());
+        Ok(Self { table, known, secret: random()? })
+    }
+
+    /// All, or one's: who, how, and with how many iterations.
+    pub fn describe(&self, user: Option<&str>) -> Vec<(String, ScramMechanism, u32)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = known.iter().filter(|((name, _), _)| user.is_none_or(|user| user == name));
+        wanted.map(|((name, mechanism), kept)| (name.clone(), *mechanism, kept.iterations)).collect()
+    }
+
+    /// Changes one user's credential of one mechanism.
+    pub fn change(&self, user: &str, mechanism: ScramMechanism, change: UserChange) -> Result<(), Error> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (user.to_owned(), mechanism);
+        let mut changed = known.clone();
+        match change {
+            UserChange::Put(credential) => {
+                check_name(user)?;
+                check_iterations(credential.iterations)?;
+                changed.insert(key, credential);
+            }
+            UserChange::Remove => {
+                if changed.remove(&key).is_none() {
+                    let text = format!("user '{user}' has no credential for {}", mechanism.name());
+                    return Err(Error::new(ErrorCode::ResourceNotFound, text));
+                }
+            }
+        }
+        // First on the disk, so that nobody comes in whom a restart would not know.
+        self.table.store(changed.iter().map(line))?;
+        *known = changed;
+        Ok(())
+    }
+
+    /// Gives a user a password, salted afresh.
+    pub fn put_password(&self, user: &str, mechanism: ScramMechanism, password: &str, iterations: u32) -> Result<(), Error> {
+        check_iterations(iterations)?;
+        if password.is_empty() {
+            return Err(Error::new(ErrorCode::UnacceptableCredential, format!("user '{user}': the password is empty")));
+        }
+        let salt: [u8; 32] = random()?;
+        self.change(user, mechanism, UserChange::Put(ScramCredential::new(mechanism, password, &salt, iterations)))
+    }
+
+    /// What a login is checked against: of a user who does not exist, something that looks like it and that nothing fits.
+    pub fn credential(&self, user: &str, mechanism: ScramMechanism) -> ScramCredential {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.get(&(user.to_owned(), mechanism)).cloned();
+        drop(known);
+        found.unwrap_or_else(|| {
+            let salt = mechanism.hmac(&self.secret, user.as_bytes());
+            let keys = |what: &str| mechanism.hmac(&self.secret, format!("{what}{user}").as_bytes());
+            ScramCredential {
+                salt: salt[..32].to_vec(),
+                stored_key: keys("stored:"),
+                server_key: keys("server:"),
+                iterations: ScramCredential::ITERATIONS_MIN,
+            }
+        })
+    }
+
+    /// Whether a user has this password, by any mechanism.
+    pub fn has_password(&self, user: &str, password: &str) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let has = |mechanism: &ScramMechanism| known.contains_key(&(user.to_owned(), *mechanism));
+        let mechanism = ScramMechanism::ALL.into_iter().find(has).unwrap_or(ScramMechanism::Sha256);
+        drop(known);
+        self.credential(user, mechanism).is(mechanism, password)
+    }
+}
+
+fn check_name(user: &str) -> Result<(), Error> {
+    if user.is_empty() || user.len() > NAME_MAX || user.chars().any(char::is_control) {
+        let text = format!("{user:?} is no user's name: 1 to {NAME_MAX} bytes, without control characters");
+        return Err(Error::new(ErrorCode::UnacceptableCredential, text));
+    }
+    Ok(())
+}
+
+fn check_iterations(iterations: u32) -> Result<(), Error> {
+    let (least, most) = (ScramCredential::ITERATIONS_MIN, ScramCredential::ITERATIONS_MAX);
+    if !(least..=most).contains(&iterations) {
+        return Err(Error::new(ErrorCode::UnacceptableCredential, format!("{iterations} iterations: {least} to {most}")));
+    }
+    Ok(())
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::with_source(ErrorCode::UnknownServerError, "the system gives no random numbers", error.to_string())
+    })?;
+    Ok(bytes)
+}
+
+/// A nonce that nobody has seen.
+pub(crate) fn nonce() -> Result<String, Error> {
+    Ok(STANDARD.encode(random::<18>()?))
+}
+
+fn line(((user, mechanism), kept): (&(String, ScramMechanism), &ScramCredential)) -> String {
+    let [salt, stored, server] = [&kept.salt, &kept.stored_key, &kept.server_key].map(|bytes| STANDARD.encode(bytes));
+    format!("{} {} {salt} {stored} {server} {user}", mechanism.name(), kept.iterations)
+}
+
+fn parse(line: &str) -> Option<((String, ScramMechanism), ScramCredential)> {
+    let mut parts = line.splitn(6, ' ');
+    let mechanism = parts.next()?.parse().ok()?;
+    let iterations = parts.next()?.parse().ok()?;
+    let mut bytes = || STANDARD.decode(parts.next()?).ok();
+    let (salt, stored_key, server_key) = (bytes()?, bytes()?, bytes()?);
+    let user = parts.next()?.to_owned();
+    Some(((user, mechanism), ScramCredential { salt, stored_key, server_key, iterations }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryDisk;
+
+    #[test]
+    fn users_are_kept_salted_and_come_back() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let users = Users::load(&disk).expect("none yet");
+        users.put_password("ann with spaces", ScramMechanism::Sha256, "secret", 4096).expect("kept");
+        users.put_password("bob", ScramMechanism::Sha512, "geheim", 8192).expect("kept");
+        assert!(users.has_password("bob", "geheim") && !users.has_password("bob", "secret"));
+        assert!(!users.has_password("nobody", "secret"));
+        assert_eq!(users.credential("nobody", ScramMechanism::Sha256), users.credential("nobody", ScramMechanism::Sha256));
+        let again = Users::load(&disk).expect("read back");
+        let all = [("ann with spaces", ScramMechanism::Sha256, 4096), ("bob", ScramMechanism::Sha512, 8192)];
+        assert_eq!(again.describe(None), all.map(|(user, how, rounds)| (user.to_owned(), how, rounds)));
+        assert!(again.has_password("ann with spaces", "secret"));
+        let text = again.table.read().expect("a file");
+        assert!(!text.contains("secret") && !text.contains("geheim"), "{text}");
+        again.change("bob", ScramMechanism::Sha512, UserChange::Remove).expect("removed");
+        assert!(again.change("bob", ScramMechanism::Sha512, UserChange::Remove).is_err());
+        assert!(!again.has_password("bob", "geheim"));
+        for (user, password, iterations) in
+            [("", "p", 4096), ("a\nb", "p", 4096), ("a", "", 4096), ("a", "p", 4095), ("a", "p", 20_000)]
+        {
+            assert!(again.put_password(user, ScramMechanism::Sha256, password, iterations).is_err(), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_table_is_refused() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        for (text, part) in [("1\n", "version '1'"), ("0\nSCRAM-SHA-256 4096 nonsense\n", "line 2")] {
+            crate::storage::replace(disk.as_ref(), crate::storage::TOP, FILE, text.into()).expect("written");
+            let told = Users::load(&disk).expect_err("refused").to_string();
+            assert!(told.contains(part), "{told}");
+        }
+    }
+}

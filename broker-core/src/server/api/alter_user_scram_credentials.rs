@@ -1,0 +1,69 @@
+//! AlterUserScramCredentials (51), version 0: users come and go, and get passwords, which the client has salted.
+//!
+//! A user that is named twice is changed not at all; the others are.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
+use kafka_protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult as UserResult;
+use kafka_protocol::messages::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse};
+
+use super::text;
+use crate::error::{Error, ErrorCode};
+use crate::security::{ScramCredential, ScramMechanism, UserChange};
+use crate::server::connection::Client;
+use crate::server::header::Request;
+use crate::server::shape::{BYTES, Field, I8, I32, TEXT, array};
+
+type Body = AlterUserScramCredentialsRequest;
+
+/// A mechanism, and what is put for it; nothing removes it.
+type Wanted = (i8, Option<ScramCredentialUpsertion>);
+
+pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, I8]), array(&[TEXT, I8, I32, BYTES, BYTES])];
+
+pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> AlterUserScramCredentialsResponse {
+    let mut changes: BTreeMap<String, Vec<Wanted>> = BTreeMap::new();
+    for deletion in body.deletions {
+        changes.entry(deletion.name.to_string()).or_default().push((deletion.mechanism, None));
+    }
+    for put in body.upsertions {
+        changes.entry(put.name.to_string()).or_default().push((put.mechanism, Some(put)));
+    }
+    let results = changes.into_iter().map(|(user, changes)| {
+        let answer = UserResult::default().with_user(text(&user)).with_error_message(None);
+        match change(client, &user, changes) {
+            Ok(()) => answer,
+            Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
+        }
+    });
+    AlterUserScramCredentialsResponse::default().with_results(results.collect())
+}
+
+fn change(client: &Client, user: &str, changes: Vec<Wanted>) -> Result<(), Error> {
+    let mut all = Vec::new();
+    for (code, credential) in changes {
+        let unknown =
+            || Error::new(ErrorCode::UnsupportedSaslMechanism, format!("user '{user}': SCRAM mechanism {code} is not known"));
+        let mechanism = ScramMechanism::of_code(code).ok_or_else(unknown)?;
+        if all.iter().any(|(other, _)| *other == mechanism) {
+            return Err(Error::new(
+                ErrorCode::DuplicateResource,
+                format!("user '{user}': {} is changed twice", mechanism.name()),
+            ));
+        }
+        let change = match credential {
+            None => UserChange::Remove,
+            Some(put) => {
+                if put.salted_password.is_empty() || put.salt.is_empty() {
+                    let text = format!("user '{user}': an empty password or salt");
+                    return Err(Error::new(ErrorCode::UnacceptableCredential, text));
+                }
+                let iterations = u32::try_from(put.iterations).unwrap_or(0);
+                UserChange::Put(ScramCredential::of_salted(mechanism, &put.salted_password, &put.salt, iterations))
+            }
+        };
+        all.push((mechanism, change));
+    }
+    all.into_iter().try_for_each(|(mechanism, change)| client.shared.broker.users().change(user, mechanism, change))
+}

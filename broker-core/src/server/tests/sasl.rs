@@ -1,0 +1,127 @@
+//! Logins: who gets in, who does not, and what may be asked before.
+
+use bytes::Bytes;
+use kafka_protocol::messages::alter_user_scram_credentials_request::{ScramCredentialDeletion, ScramCredentialUpsertion};
+use kafka_protocol::messages::describe_user_scram_credentials_request::UserName;
+use kafka_protocol::messages::{
+    AlterUserScramCredentialsRequest, ApiVersionsRequest, DescribeUserScramCredentialsRequest, MetadataRequest,
+    SaslAuthenticateRequest, SaslHandshakeRequest,
+};
+use kafka_protocol::protocol::StrBytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Bench, versions};
+use crate::security::ScramMechanism;
+use crate::server::{SaslMechanism, ServerConfig};
+
+async fn guarded() -> Bench {
+    let mut sasl_enabled_mechanisms = ServerConfig::default().sasl_enabled_mechanisms;
+    sasl_enabled_mechanisms.push(SaslMechanism::Plain);
+    let listen = "SASL_PLAINTEXT://127.0.0.1:0".to_owned();
+    let bench = Bench::with(ServerConfig { listen, sasl_enabled_mechanisms, ..ServerConfig::default() }).await;
+    bench.broker.put_user("ann", ScramMechanism::Sha256, "secret", 4096).expect("a user");
+    bench
+}
+
+fn mechanism(name: &'static str) -> SaslHandshakeRequest {
+    SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(name))
+}
+
+fn token(bytes: &'static [u8]) -> SaslAuthenticateRequest {
+    SaslAuthenticateRequest::default().with_auth_bytes(Bytes::from_static(bytes))
+}
+
+#[tokio::test]
+async fn with_the_password_everything_is_served() {
+    for version in versions::<SaslAuthenticateRequest>() {
+        let mut bench = guarded().await;
+        assert_eq!(bench.ask(0, &ApiVersionsRequest::default()).await.error_code, 0);
+        let agreed = bench.ask(1, &mechanism("PLAIN")).await;
+        assert_eq!((agreed.error_code, agreed.mechanisms.len()), (0, 3));
+        let answer = bench.ask(version, &token(b"\0ann\0secret")).await;
+        assert_eq!((answer.error_code, answer.session_lifetime_ms), (0, 0), "{:?}", answer.error_message);
+        assert_eq!(bench.ask(1, &MetadataRequest::default().with_topics(None)).await.topics.len(), 2);
+        // A second login on the same connection is none.
+        assert_eq!(bench.ask(1, &mechanism("PLAIN")).await.error_code, 34);
+        assert!(bench.receive_raw().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn without_it_nothing_is() {
+    for wrong in [&b"\0ann\0Secret"[..], b"\0bob\0secret", b"bob\0ann\0secret", b"ann", b"\0\0", b"\xff\0ann\0secret"] {
+        let mut bench = guarded().await;
+        assert_eq!(bench.ask(1, &mechanism("PLAIN")).await.error_code, 0);
+        let answer = bench.ask(2, &token(wrong)).await;
+        let told = answer.error_message.as_deref().unwrap_or_default();
+        assert_eq!((answer.error_code, told), (58, "Authentication failed: invalid credentials"));
+        assert!(bench.receive_raw().await.is_none(), "closed");
+    }
+    let mut bench = guarded().await;
+    let answer = bench.ask(1, &mechanism("GSSAPI")).await;
+    let names: Vec<_> = answer.mechanisms.iter().map(|name| name.as_str()).collect();
+    assert_eq!((answer.error_code, names), (33, vec!["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"]));
+    assert!(bench.receive_raw().await.is_none(), "closed");
+}
+
+#[tokio::test]
+async fn before_the_login_only_the_login_is_served() {
+    let mut bench = guarded().await;
+    bench.send(1, &MetadataRequest::default().with_topics(None)).await;
+    assert!(bench.receive_raw().await.is_none(), "closed");
+    let mut bench = guarded().await;
+    bench.send(0, &token(b"\0ann\0secret")).await;
+    assert_eq!(bench.receive::<SaslAuthenticateRequest>(0, 1).await.error_code, 34, "no handshake came before");
+    assert!(bench.receive_raw().await.is_none(), "closed");
+    // Large requests wait until it is known who sends them.
+    let mut bench = guarded().await;
+    bench.send_raw(&1_000_000i32.to_be_bytes()).await;
+    assert!(bench.receive_raw().await.is_none(), "closed");
+    // Where no login is asked for, none is served.
+    let mut bench = Bench::new().await;
+    bench.send(1, &mechanism("PLAIN")).await;
+    assert!(bench.receive_raw().await.is_none(), "closed");
+}
+
+#[tokio::test]
+async fn an_old_handshake_is_followed_by_bare_tokens() {
+    let mut bench = guarded().await;
+    assert_eq!(bench.ask(0, &mechanism("PLAIN")).await.error_code, 0);
+    bench.send_raw(b"\0\0\0\x0b\0ann\0secret").await;
+    assert_eq!(bench.stream.read_i32().await.expect("an answer"), 0);
+    assert_eq!(bench.ask(1, &MetadataRequest::default().with_topics(None)).await.topics.len(), 2);
+    let mut bench = guarded().await;
+    assert_eq!(bench.ask(0, &mechanism("PLAIN")).await.error_code, 0);
+    bench.stream.write_all(b"\0\0\0\x0b\0ann\0Secret").await.expect("written");
+    assert!(bench.receive_raw().await.is_none(), "closed without a word");
+}
+
+#[tokio::test]
+async fn users_are_administered() {
+    let mut bench = Bench::new().await;
+    let put = |name: &'static str, mechanism, iterations| {
+        ScramCredentialUpsertion::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_mechanism(mechanism)
+            .with_iterations(iterations)
+            .with_salt(Bytes::from_static(b"salt"))
+            .with_salted_password(Bytes::from_static(b"salted"))
+    };
+    let puts = vec![put("ann", 1, 4096), put("ann", 2, 8192), put("bob", 1, 100), put("eve", 7, 4096), put("", 1, 4096)];
+    let answer = bench.ask(0, &AlterUserScramCredentialsRequest::default().with_upsertions(puts)).await;
+    let told: Vec<_> = answer.results.iter().map(|one| (one.user.as_str(), one.error_code)).collect();
+    assert_eq!(told, [("", 93), ("ann", 0), ("bob", 93), ("eve", 33)]);
+    let all = bench.ask(0, &DescribeUserScramCredentialsRequest::default().with_users(None)).await;
+    let infos: Vec<_> = all.results[0].credential_infos.iter().map(|one| (one.mechanism, one.iterations)).collect();
+    assert_eq!((all.results.len(), all.results[0].user.as_str(), infos), (1, "ann", vec![(1, 4096), (2, 8192)]));
+    let remove =
+        |mechanism| ScramCredentialDeletion::default().with_name(StrBytes::from_static_str("ann")).with_mechanism(mechanism);
+    for (deletions, error) in [(vec![remove(1), remove(1)], 92), (vec![remove(1)], 0), (vec![remove(1)], 91)] {
+        let answer = bench.ask(0, &AlterUserScramCredentialsRequest::default().with_deletions(deletions)).await;
+        assert_eq!(answer.results[0].error_code, error);
+    }
+    let user = |name: &'static str| UserName::default().with_name(StrBytes::from_static_str(name));
+    let asked = vec![user("ann"), user("bob"), user("bob2"), user("bob2")];
+    let some = bench.ask(0, &DescribeUserScramCredentialsRequest::default().with_users(Some(asked))).await;
+    assert_eq!(some.results.iter().map(|one| one.error_code).collect::<Vec<_>>(), [0, 91, 92]);
+}

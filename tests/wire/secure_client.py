@@ -1,0 +1,168 @@
+"""Logins over the port, with librdkafka, kafka-python and Kafka's own kafka-configs, against a broker of its own."""
+
+import os
+import re
+import subprocess
+import tempfile
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
+)
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+import scenarios
+from scenarios import equal, main, scenario, topic
+
+FOLDER = tempfile.mkdtemp()
+READY = re.compile(r"ready at (\S+)")
+
+
+def start():
+    """The broker as a program: two ports, one of them for those who log in."""
+    password = os.path.join(FOLDER, "password")
+    with open(password, "w") as file:
+        file.write("ann's secret\n")
+    command = [
+        os.environ["BROKER"],
+        *["--dir", os.path.join(FOLDER, "data")],
+        *["--listen", "SASL_PLAINTEXT://127.0.0.1:0,PLAINTEXT://127.0.0.1:0"],
+        *["--set", "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"],
+        *["--add-scram", f"SCRAM-SHA-256=[name=ann,password-file={password}]"],
+        *["--add-scram", f"SCRAM-SHA-512=[name=ann,password-file={password}]"],
+    ]
+    log = open(os.path.join(FOLDER, "log"), "w")
+    broker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    address = READY.search(broker.stdout.readline()).group(1)
+    with open(log.name) as file:
+        plain = re.findall(r"address=(\S+) protocol=\"PLAINTEXT\"", re.sub(r"\x1b\[\d+m", "", file.read()))[0]
+    return broker, address, plain
+
+
+BROKER, ADDRESS, PLAINTEXT = start()
+
+
+def login(mechanism, user="ann", password="ann's secret"):
+    return {
+        "bootstrap.servers": ADDRESS,
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": mechanism,
+        "sasl.username": user,
+        "sasl.password": password,
+    }
+
+
+def round_trip(name, settings):
+    producer = Producer(settings)
+    told = []
+    producer.produce(name, b"v", on_delivery=lambda error, _: told.append(error))
+    producer.flush(20)
+    equal(told, [None])
+    consumer = Consumer({**settings, "group.id": "unused"})
+    consumer.assign([TopicPartition(name, 0, 0)])
+    record = consumer.poll(20)
+    equal(record.value(), b"v")
+    consumer.close()
+
+
+def refused(settings):
+    """The error that a login ends with."""
+    seen = []
+    admin = AdminClient({**settings, "error_cb": lambda error: seen.append(error.name())})
+    try:
+        admin.list_topics(timeout=3)
+    except KafkaException:
+        admin.poll(1)
+        return seen
+    raise AssertionError("let in")
+
+
+@scenario
+def mechanisms_of_librdkafka():
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]:
+        round_trip(topic(f"secure-{mechanism.lower()}"), login(mechanism))
+
+
+@scenario
+def wrong_credentials():
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]:
+        for user, password in [("ann", "another"), ("nobody", "ann's secret")]:
+            equal("_AUTHENTICATION" in refused(login(mechanism, user, password)), True, f"{mechanism} {user}")
+    with open(os.path.join(FOLDER, "log")) as file:
+        log = file.read()
+    equal("user 'nobody'" in log and "ann's secret" not in log, True)
+
+
+@scenario
+def no_login():
+    try:
+        AdminClient({"bootstrap.servers": ADDRESS}).list_topics(timeout=3)
+    except KafkaException:
+        return
+    raise AssertionError("let in")
+
+
+@scenario
+def mechanisms_of_kafka_python():
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]:
+        settings = {
+            "bootstrap_servers": ADDRESS,
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": mechanism,
+            "sasl_plain_username": "ann",
+        }
+        producer = KafkaProducer(**settings, sasl_plain_password="ann's secret")
+        equal(producer.send(topic("secure-python"), b"v").get(20).offset, 0, mechanism)
+        producer.close()
+        try:
+            KafkaProducer(**settings, sasl_plain_password="another", bootstrap_timeout_ms=3000)
+        except KafkaError:
+            continue
+        raise AssertionError("let in")
+
+
+@scenario
+def kafka_configs_administers_users():
+    if not os.environ.get("KAFKA_TOOLS"):
+        print("skipped secure kafka-configs: no Java", flush=True)
+        return
+
+    config = os.path.join(FOLDER, "client.properties")
+    with open(config, "w") as file:
+        file.write("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n")
+        module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+        file.write(f"sasl.jaas.config={module} required username=\"ann\" password=\"ann's secret\";\n")
+    command = ["tests/kafka/kafka", "run", "configs", "--bootstrap-server", ADDRESS, "--command-config", config]
+    command += ["--entity-type", "users", "--entity-name", "bob", "--alter"]
+    command += ["--add-config", "SCRAM-SHA-512=[iterations=8192,password=bobs-secret]"]
+    added = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    equal(added.returncode, 0, added.stdout + added.stderr)
+    round_trip(topic("secure-bob"), login("SCRAM-SHA-512", "bob", "bobs-secret"))
+    equal("_AUTHENTICATION" in refused(login("SCRAM-SHA-256", "bob", "bobs-secret")), True)
+
+
+@scenario
+def librdkafka_administers_users():
+    admin = AdminClient({"bootstrap.servers": PLAINTEXT})
+    how = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
+    admin.alter_user_scram_credentials([UserScramCredentialUpsertion("eve", how, b"eves-secret")])["eve"].result(20)
+    described = admin.describe_user_scram_credentials(["eve"])["eve"].result(20)
+    equal([one.iterations for one in described.scram_credential_infos], [4096])
+    round_trip(topic("secure-eve"), login("SCRAM-SHA-256", "eve", "eves-secret"))
+    deletion = UserScramCredentialDeletion("eve", ScramMechanism.SCRAM_SHA_256)
+    admin.alter_user_scram_credentials([deletion])["eve"].result(20)
+    equal("_AUTHENTICATION" in refused(login("SCRAM-SHA-256", "eve", "eves-secret")), True)
+
+
+# Kafka's tools are slow to start.
+scenarios.DEADLINE_SECONDS = 100
+try:
+    main("secure")
+finally:
+    BROKER.terminate()
+    BROKER.wait(20)
