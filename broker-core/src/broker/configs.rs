@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::Broker;
 use super::manifest::Manifest;
@@ -88,7 +88,7 @@ impl Broker {
             let manifest = Manifest { id: *id, partitions: partitions.len() as i32, overrides };
             manifest.store(self.0.disk.as_ref(), topic)?;
             found.overrides = manifest.overrides;
-            let config = found.partition_config(&self.0.config);
+            let config = Arc::new(found.partition_config(&self.0.config));
             found.partitions.iter().for_each(|partition| partition.reconfigure(config.clone()));
         }
         self.changed();

@@ -93,12 +93,12 @@ impl Topic {
         broker: &BrokerConfig,
         found: Option<&Found>,
     ) -> Result<(), Error> {
-        let mut added = Vec::new();
+        let (mut added, config) = (Vec::new(), Arc::new(self.partition_config(broker)));
         for number in (self.partitions.len() as i32..count).rev() {
             let id = TopicPartition::new(self.name.clone(), number);
             Manifest::store_metadata(self.id, surroundings.disk.as_ref(), &self.name, number)?;
             let opening = found.map_or_else(Opening::default, |found| found.opening(&id));
-            added.push(PartitionHandle::open(surroundings.clone(), id, self.partition_config(broker), opening)?);
+            added.push(PartitionHandle::open(surroundings.clone(), id, config.clone(), opening)?);
         }
         self.partitions.extend(added.into_iter().rev());
         Ok(())

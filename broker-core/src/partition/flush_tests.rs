@@ -160,7 +160,7 @@ fn what_was_written_before_a_kill_or_before_the_setting_is_durable_in_time_too()
     let timed = || TopicConfig { flush_ms: 50, ..TopicConfig::default() };
     let again = open(&world.disk.fork(), &world.asked, timed());
     assert_eq!(again.flush_in_time(), Some(50));
-    world.partition.reconfigure(with(timed()));
+    world.partition.reconfigure(with(timed()).into());
     assert_eq!((world.partition.flush_in_time(), world.asked.looks.load(Ordering::Relaxed)), (Some(50), 1));
     world.asked.time.store(50, Ordering::Relaxed);
     for partition in [&again, &world.partition] {

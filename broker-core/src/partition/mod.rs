@@ -120,6 +120,7 @@ pub struct PartitionHandle(Arc<Partition>);
 
 struct Partition {
     id: TopicPartition,
+    /// Shared by a topic's partitions: a broker may have very many of them.
     config: RwLock<Arc<PartitionConfig>>,
     max_batch_bytes: AtomicUsize,
     surroundings: Arc<Surroundings>,
@@ -149,9 +150,10 @@ impl PartitionHandle {
     pub(crate) fn open(
         surroundings: Arc<Surroundings>,
         id: TopicPartition,
-        config: PartitionConfig,
+        config: impl Into<Arc<PartitionConfig>>,
         opening: Opening,
     ) -> Result<Self, Error> {
+        let config = config.into();
         let failed = |error| storage(&id, "cannot be opened", error);
         let (disk, clock) = (surroundings.disk.clone(), &surroundings.clock);
         let mut log = Log::open(disk, id.to_string(), LogConfig::of(&config.topic), opening).map_err(failed)?;
@@ -163,7 +165,7 @@ impl PartitionHandle {
         flushing.arm(&log, config.topic.flush_ms, clock.monotonic_ms());
         let state = Mutex::new(State { log, producers, snapshot, flushing });
         let max_batch_bytes = AtomicUsize::new(config.max_batch_bytes());
-        let config = RwLock::new(Arc::new(config));
+        let config = RwLock::new(config);
         Ok(Self(Arc::new(Partition { id, config, max_batch_bytes, surroundings, state, start, end, deleted, watchers })))
     }
 
@@ -176,12 +178,12 @@ impl PartitionHandle {
     }
 
     /// Other settings from now on.
-    pub(crate) fn reconfigure(&self, config: PartitionConfig) {
+    pub(crate) fn reconfigure(&self, config: Arc<PartitionConfig>) {
         let flush_ms = config.topic.flush_ms;
         let mut state = self.state();
         state.log.reconfigure(LogConfig::of(&config.topic));
         self.0.max_batch_bytes.store(config.max_batch_bytes(), Ordering::Relaxed);
-        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         let State { log, flushing, .. } = &mut *state;
         let in_time = flushing.arm(log, flush_ms, self.0.surroundings.clock.monotonic_ms());
         drop(state);
