@@ -1,4 +1,4 @@
-//! SaslHandshake (17), versions 0 and 1: how the client will prove who it is.
+//! SaslHandshake (17), versions 0 to 1: how the client will prove who it is.
 //!
 //! - After version 1 its tokens come as SaslAuthenticate requests; after version 0 bare, each behind its length.
 //! - A mechanism that is not enabled is answered with those that are, and the connection is closed.
