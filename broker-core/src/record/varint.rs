@@ -34,20 +34,6 @@ pub(crate) fn get(bytes: &[u8], at: &mut usize) -> Option<i64> {
     get_long(bytes, at)
 }
 
-/// Takes a number of one or two bytes from the low end of `window`, and moves `at` over them; `None` if it is longer.
-#[inline]
-pub(crate) fn take_short(window: &mut u64, at: &mut usize) -> Option<i64> {
-    let low = *window;
-    let (raw, bytes) = match (low & 0x80, low & 0x8000) {
-        (0, _) => (low & 0x7f, 1),
-        (_, 0) => (low & 0x7f | low >> 1 & 0x3f80, 2),
-        _ => return None,
-    };
-    *window = low >> (8 * bytes);
-    *at += bytes;
-    Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
-}
-
 fn get_long(bytes: &[u8], at: &mut usize) -> Option<i64> {
     let mut raw = 0u64;
     for shift in (0..64).step_by(7) {
