@@ -238,3 +238,33 @@ fn with_files_upkeep_has_a_thread_that_ends_with_the_broker() {
         }
     }
 }
+
+/// Checkpoints that are written at the same time: the one that looked first must not be written last.
+#[test]
+fn a_deletion_that_was_told_is_in_every_checkpoint_from_then_on() {
+    let disk = MemoryDisk::new();
+    let broker = open(&disk);
+    broker.create_topic(&NewTopic::new("t")).expect("made");
+    produce(&broker.partition("t", 0).expect("there"), 1000);
+    let kept = || {
+        let text = disk.open(TOP, "log-start-offset-checkpoint").expect("opened").read(0, 1000).expect("read");
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().find_map(|line| line.strip_prefix("t 0 ")?.parse::<i64>().ok()).expect("there")
+    };
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    broker.sync().expect("synced");
+                }
+            });
+        }
+        let wrong = (1..=1000).find(|before| {
+            broker.delete_records("t", 0, *before).expect("deleted");
+            (0..5).any(|_| kept() < *before)
+        });
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(wrong, None, "a checkpoint went back");
+    });
+}

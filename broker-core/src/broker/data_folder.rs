@@ -35,6 +35,14 @@ pub(super) struct Found {
     has_meta: bool,
 }
 
+/// What is kept of all logs.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    pub points: Offsets,
+    pub starts: Offsets,
+    pub compacted: Offsets,
+}
+
 /// The folder's own files, while the broker runs.
 #[derive(Debug)]
 pub(super) struct DataFolder {
@@ -127,9 +135,11 @@ impl DataFolder {
         self.disk.describe()
     }
 
-    /// Keeps up to where each log is durable, where it starts, and up to where it is compacted.
-    pub fn checkpoint(&self, points: &Offsets, starts: &Offsets, compacted: &Offsets) -> io::Result<()> {
+    /// Keeps up to where each log is durable, where it starts, and up to where it is compacted. `look` tells, when nobody else
+    /// writes: who looked before somebody must not write after them.
+    pub fn checkpoint(&self, look: impl FnOnce() -> Checkpoints) -> io::Result<()> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Checkpoints { points, starts, compacted } = &look();
         write_checkpoint(self.disk.as_ref(), RECOVERY_POINTS, points)?;
         write_checkpoint(self.disk.as_ref(), LOG_STARTS, starts)?;
         write_checkpoint(self.disk.as_ref(), COMPACTED, compacted)

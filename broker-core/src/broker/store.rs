@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::Broker;
-use super::data_folder::DataFolder;
+use super::data_folder::{Checkpoints, DataFolder};
 use super::open::OFFSETS_TOPIC;
 use super::topics::Topic;
 use crate::error::{Error, ErrorCode};
@@ -48,11 +48,18 @@ impl Kept for Store {
         if !self.durable {
             return Ok(());
         }
-        let all = self.partitions();
-        let offsets = |of: fn(&PartitionHandle) -> i64| all.iter().map(|one| (one.topic_partition().clone(), of(one))).collect();
-        let (points, starts) = (offsets(PartitionHandle::recovery_point), offsets(PartitionHandle::log_start));
-        let compacted = all.iter().filter_map(|one| Some((one.topic_partition().clone(), one.compacted_to()?))).collect();
-        self.folder.checkpoint(&points, &starts, &compacted).map_err(|error| self.failed(error))
+        let look = || {
+            let all = self.partitions();
+            let offsets =
+                |of: fn(&PartitionHandle) -> i64| all.iter().map(|one| (one.topic_partition().clone(), of(one))).collect();
+            let compacted = all.iter().filter_map(|one| Some((one.topic_partition().clone(), one.compacted_to()?))).collect();
+            Checkpoints {
+                points: offsets(PartitionHandle::recovery_point),
+                starts: offsets(PartitionHandle::log_start),
+                compacted,
+            }
+        };
+        self.folder.checkpoint(look).map_err(|error| self.failed(error))
     }
 }
 
