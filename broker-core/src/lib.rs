@@ -13,6 +13,8 @@ mod error;
 mod id;
 mod log;
 mod partition;
+#[cfg(feature = "server")]
+mod quota;
 pub mod record;
 mod runtime;
 #[cfg(feature = "server")]

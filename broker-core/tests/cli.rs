@@ -263,6 +263,31 @@ fn speed_is_measured() {
 }
 
 #[test]
+fn numbers_are_told_over_http() {
+    let mut broker = program()
+        .args(["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(broker.stderr.take().unwrap()).lines();
+    let told = lines.find_map(|line| line.unwrap().strip_prefix("metrics at http://").map(str::to_owned)).unwrap();
+    let (address, path) = told.split_once('/').unwrap();
+    let get = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        answer
+    };
+    let numbers = get(path);
+    assert!(numbers.starts_with("HTTP/1.1 200 OK\r\n") && numbers.contains("\nkafka_server_connections 0\n"), "{numbers}");
+    assert!(get("other").starts_with("HTTP/1.1 404 "));
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+}
+
+#[test]
 fn what_cannot_be_is_said() {
     // Nobody serves there.
     let nobody = program().args(["topics", "list", "-b", "127.0.0.1:1"]).output().unwrap();

@@ -99,6 +99,11 @@ check configs-unknown InvalidConfigurationException \
     "$(tool configs --alter "${entity[@]}" --add-config no.such.setting=1 2>&1 | grep -m1 -o 'InvalidConfigurationException')"
 check configs-broker "log.retention.ms=604800000" \
     "$(tool configs --describe --entity-type brokers --entity-name 0 --all | awk '$1 ~ /^log.retention.ms=/ {print $1}')"
+entity=(--entity-type clients --entity-name "quota-$$")
+check configs-quota "Completed updating config for client quota-$$." \
+    "$(tool configs --alter "${entity[@]}" --add-config producer_byte_rate=1048576,consumer_byte_rate=2097152)"
+check configs-quota-describe "consumer_byte_rate=2097152.0 producer_byte_rate=1048576.0" \
+    "$(tool configs --describe "${entity[@]}" | grep -o '[a-z]*_byte_rate=[0-9.]*' | sort | tr '\n' ' ' | sed 's/ $//')"
 check topics-alter "3 1 cleanup.policy=delete,compact,max.message.bytes=5000" "$(tool topics --alter --topic "$topic" --partitions 3)$(described)"
 
 check broker-api-versions "Fetch(1): 4 to 12 [usable: 12]" "$(tool broker-api-versions | grep -o 'Fetch(1): [^,]*')"

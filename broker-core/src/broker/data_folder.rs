@@ -20,8 +20,10 @@ const FORMAT: u32 = 1;
 const CLEAN: &str = ".kafka_cleanshutdown";
 /// Users of the port: there whether this program has a port or not.
 const USERS: &str = "scram-users";
+/// Quotas of the port's clients.
+const QUOTAS: &str = "client-quotas";
 /// All files that belong beside the partitions' folders.
-const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, COMPACTED, producer_ids::FILE, USERS];
+const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, COMPACTED, producer_ids::FILE, USERS, QUOTAS];
 /// What file systems themselves put at their top.
 const NOBODYS: &[&str] = &["lost+found"];
 

@@ -63,6 +63,8 @@ struct Inner {
     closed: AtomicBool,
     #[cfg(feature = "server")]
     users: crate::security::Users,
+    #[cfg(feature = "server")]
+    quotas: crate::quota::Quotas,
 }
 
 impl Broker {

@@ -133,7 +133,7 @@ impl BrokerBuilder {
         }
         let producer_ids = ProducerIds::load(&disk)?;
         #[cfg(feature = "server")]
-        let users = crate::security::Users::load(&disk)?;
+        let (users, quotas) = (crate::security::Users::load(&disk)?, crate::quota::Quotas::load(&disk)?);
         let shards = open_shards(&surroundings, &self.config, offsets, &found)?;
         let retention = OffsetsRetention {
             retention_ms: i64::from(self.config.offsets_retention_minutes) * 60_000,
@@ -167,6 +167,8 @@ impl BrokerBuilder {
             closed: AtomicBool::new(false),
             #[cfg(feature = "server")]
             users,
+            #[cfg(feature = "server")]
+            quotas,
         }));
         if found.speaks_of_others(|id| broker.partition(&id.topic, id.partition).is_ok() || &*id.topic == OFFSETS_TOPIC) {
             broker.0.store.checkpoint()?;

@@ -7,6 +7,10 @@ impl Broker {
         &self.0.users
     }
 
+    pub(crate) fn quotas(&self) -> &crate::quota::Quotas {
+        &self.0.quotas
+    }
+
     /// Gives a user a password for logging in over the port. It is kept salted, in the data folder; `iterations` are 4096 to
     /// 16384. An error if the user's name or the password is none.
     ///

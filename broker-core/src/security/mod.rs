@@ -7,4 +7,5 @@ mod users;
 
 pub(crate) use conversation::{Conversation, Step};
 pub use scram::{ScramCredential, ScramMechanism};
+pub(crate) use table::Table;
 pub(crate) use users::{UserChange, Users, nonce};

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::config::{Endpoint, SecurityProtocol, ServerConfig};
 use super::connection::{self, Client};
 use super::memory::Pool;
+use super::metrics::{Metrics, ServerMetrics};
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 
@@ -35,6 +38,7 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<SocketAddr>,
+    shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
 }
@@ -46,6 +50,9 @@ pub(super) struct Shared {
     pub config: ServerConfig,
     pub requests: Arc<Pool>,
     pub answers: Arc<Pool>,
+    pub metrics: Metrics,
+    /// When it began: quotas count from here.
+    begun: Instant,
     open: Mutex<Open>,
 }
 
@@ -60,7 +67,13 @@ impl Shared {
     pub fn new(broker: Broker, config: ServerConfig) -> Arc<Self> {
         let requests = Pool::new(config.queued_max_request_bytes);
         let answers = Pool::new(config.queued_max_response_bytes);
-        Arc::new(Self { broker, config, requests, answers, open: Mutex::default() })
+        let (metrics, begun) = (Metrics::default(), Instant::now());
+        Arc::new(Self { broker, config, requests, answers, metrics, begun, open: Mutex::default() })
+    }
+
+    /// Milliseconds since the server began.
+    pub fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
     }
 
     /// A place for one more connection, if there is one.
@@ -68,8 +81,11 @@ impl Shared {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let from_there = open.by_ip.get(&ip).copied().unwrap_or(0);
         if open.all >= self.config.max_connections || from_there >= self.config.max_connections_from(ip) {
+            self.metrics.turned_away.fetch_add(1, Ordering::Relaxed);
             return None;
         }
+        self.metrics.accepted.fetch_add(1, Ordering::Relaxed);
+        self.metrics.connections.fetch_add(1, Ordering::Relaxed);
         open.all += 1;
         open.by_ip.insert(ip, from_there + 1);
         Some(Place { shared: self.clone(), ip })
@@ -86,6 +102,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.all -= 1;
+        self.shared.metrics.connections.fetch_sub(1, Ordering::Relaxed);
         if let Some(count) = open.by_ip.get_mut(&self.ip) {
             *count -= 1;
             if *count == 0 {
@@ -126,7 +143,7 @@ impl Server {
             accepting.spawn(accept(socket, protocol, shared.clone(), stopped.clone()));
         }
         let task = tokio::spawn(async move { while accepting.join_next().await.is_some() {} });
-        Ok(Self { addresses, stop, task: Some(task) })
+        Ok(Self { addresses, shared, stop, task: Some(task) })
     }
 
     /// Serves one client over a stream that is no socket, until either side ends it: what a client may send, without a port.
@@ -147,6 +164,21 @@ impl Server {
     /// All places where it listens, in the order of the settings.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What it has done so far.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), broker_core::Error> {
+    /// # use broker_core::{Broker, server::{Server, ServerConfig}};
+    /// let server = Server::start(Broker::in_memory(), ServerConfig::default()).await?;
+    /// let metrics = server.metrics();
+    /// println!("{} connections; produce: p99 {:?}", metrics.connections, metrics.apis[0].latency.quantile(0.99));
+    /// println!("{}", metrics.prometheus());
+    /// # Ok(()) }
+    /// ```
+    pub fn metrics(&self) -> ServerMetrics {
+        self.shared.metrics.snapshot()
     }
 
     /// Accepts nothing more, lets each connection end the answer in hand, and closes them.

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::header::Request;
 use super::memory::Share;
 use super::outgoing::Outgoing;
 use super::session::Session;
+use crate::quota::QuotaKind;
 
 /// The APIs of a login.
 const SASL_HANDSHAKE: i16 = 17;
@@ -51,11 +53,34 @@ pub(super) struct Client {
     protocol: SecurityProtocol,
     /// Who it is.
     pub session: Session,
+    /// How long it must wait for what it took with this request, in milliseconds.
+    throttled_ms: AtomicU64,
 }
 
 impl Client {
     pub fn new(shared: Arc<Shared>, peer: SocketAddr, local: SocketAddr, protocol: SecurityProtocol) -> Self {
-        Self { shared, peer, local, protocol, session: Session::new(protocol) }
+        Self { shared, peer, local, protocol, session: Session::new(protocol), throttled_ms: AtomicU64::new(0) }
+    }
+
+    /// Counts what the client took of its quota; how long it must wait for that, as its answer says it in milliseconds.
+    pub fn take_of_quota(&self, kind: QuotaKind, request: &Request, bytes: usize) -> i32 {
+        let quotas = self.shared.broker.quotas();
+        if bytes == 0 || !quotas.any() {
+            return 0;
+        }
+        let (user, client) = (self.session.user().unwrap_or_default(), request.client());
+        let wait = quotas.record(kind, &user, &client, self.shared.now_ms(), bytes as u64);
+        self.throttled_ms.fetch_max(wait, Ordering::Relaxed);
+        i32::try_from(wait).unwrap_or(i32::MAX)
+    }
+
+    /// The most that the client may take at once.
+    pub fn most_of_quota(&self, kind: QuotaKind, request: &Request) -> usize {
+        let quotas = self.shared.broker.quotas();
+        if !quotas.any() {
+            return usize::MAX;
+        }
+        quotas.most(kind, &self.session.user().unwrap_or_default(), &request.client())
     }
 
     /// Whether it has said who it is, or this API is for saying it.
@@ -188,6 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 continue;
             }
             let request = Request::parse(frame).ok_or(End::Header)?;
+            let (key, bytes, arrived) = (request.key, request.body.len(), Instant::now());
             let mut work = pin!(answer(client, request));
             let first = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
             let done = match first {
@@ -197,6 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.wait(work).await?
                 }
             };
+            let (metrics, before) = (&client.shared.metrics, self.outgoing.remaining());
             match done {
                 Done::Answer(answer) => self.outgoing.push(answer),
                 Done::Silent => {}
@@ -204,14 +231,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.outgoing.push(answer);
                     return Err(self.fail(client, cause).await);
                 }
-                Done::Close(cause) => return Err(End::Refused(cause)),
+                Done::Close(cause) => {
+                    metrics.refused(key);
+                    return Err(End::Refused(cause));
+                }
             }
+            metrics.answered(key, bytes, self.outgoing.remaining() - before, arrived.elapsed());
             self.answers.set(self.outgoing.remaining());
             if self.outgoing.remaining() >= FLUSH_BYTES {
                 self.flush(client).await?;
             }
+            self.let_wait(client).await?;
         }
         Ok(())
+    }
+
+    /// Who is over its quota is told so at once, and then not listened to for as long as that.
+    async fn let_wait(&mut self, client: &Client) -> Result<(), End> {
+        let wait = client.throttled_ms.swap(0, Ordering::Relaxed);
+        if wait == 0 {
+            return Ok(());
+        }
+        client.shared.metrics.throttled(wait);
+        self.flush(client).await?;
+        tokio::select! {
+            biased;
+            _ = self.stopped.changed() => Err(End::Stopped),
+            () = sleep(Duration::from_millis(wait)) => Ok(()),
+        }
     }
 
     /// A token that is no request is answered by one that is no answer.
@@ -227,6 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Who failed to log in waits, so that guessing takes long.
     async fn fail(&mut self, client: &Client, cause: String) -> End {
+        client.shared.metrics.failed_logins.fetch_add(1, Ordering::Relaxed);
         sleep(client.shared.config.connection_failed_authentication_delay).await;
         End::Refused(cause)
     }

@@ -129,6 +129,8 @@ apis! {
     45 AlterPartitionReassignments 0..=0, read from 0, alter_partition_reassignments as AlterPartitionReassignmentsRequest;
     46 ListPartitionReassignments 0..=0, read from 0, list_partition_reassignments as ListPartitionReassignmentsRequest;
     47 OffsetDelete 0..=0, read from 0, offset_delete as OffsetDeleteRequest;
+    48 DescribeClientQuotas 0..=1, read from 0, describe_client_quotas as DescribeClientQuotasRequest;
+    49 AlterClientQuotas 0..=1, read from 0, alter_client_quotas as AlterClientQuotasRequest;
     50 DescribeUserScramCredentials 0..=0, read from 0, describe_user_scram_credentials as DescribeUserScramCredentialsRequest;
     51 AlterUserScramCredentials 0..=0, read from 0, alter_user_scram_credentials as AlterUserScramCredentialsRequest;
     60 DescribeCluster 0..=1, read from 0, describe_cluster as DescribeClusterRequest;

@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod metrics;
 mod settings;
 mod users;
 
@@ -36,6 +37,9 @@ struct Arguments {
     /// `[name=ann,password-file=FILE]`, which keeps the password out of the list of processes. May be repeated.
     #[arg(long, value_name = "MECHANISM=[..]")]
     add_scram: Vec<String>,
+    /// Answers `GET /metrics` here, in the text format of Prometheus: requests, bytes and latencies by API, connections, quotas.
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<String>,
     /// A file of settings, one `name=value` a line, by Kafka's names.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -92,12 +96,14 @@ async fn serve(arguments: Arguments, settings: Settings, begun: Instant) -> Resu
         users::add(&broker, text)?;
     }
     let serving = Server::start(broker.clone(), server).await?;
+    let metrics = metrics::Metrics::listen(arguments.metrics.as_deref()).await?;
     println!("ready at {} after {} ms: {}", serving.address(), begun.elapsed().as_millis(), broker.describe());
     std::io::stdout().flush()?;
     tokio::select! {
         biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = metrics.serve(&serving) => {}
     }
     serving.stop().await;
     broker.close().await?;

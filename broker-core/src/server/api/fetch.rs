@@ -7,6 +7,8 @@
 //! - An epoch (9) ahead of the leader's is refused. Readers are never sent elsewhere (11).
 //! - Topics go by name: ids come with version 13, which is left out.
 //! - A reader of committed records sees what all see, and gets an empty list of aborted transactions.
+//! - Who is over its quota (`consumer_byte_rate`) gets what it asked for, at most ten seconds' worth, and must then wait; Kafka
+//!   would answer with nothing, and never give a batch that is larger than that.
 //!
 //! The answer is put together here: the messages' library would copy the records.
 
@@ -22,6 +24,7 @@ use super::check_epoch;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 use crate::partition::{DataSignal, Fetched, WatchGuard};
+use crate::quota::QuotaKind;
 use crate::server::connection::Client;
 use crate::server::dispatch::Body;
 use crate::server::header::Request;
@@ -32,6 +35,7 @@ use crate::server::shape::{Field, I8, I32, I64, TEXT, array, list};
 #[derive(Debug)]
 pub(in crate::server) struct FetchAnswer {
     error: i16,
+    throttled_ms: i32,
     read_committed: bool,
     topics: Vec<Topic>,
 }
@@ -55,27 +59,37 @@ pub(in crate::server) const SHAPE: &[Field] = &[
     TEXT.from(11),
 ];
 
-pub(in crate::server) async fn answer(client: &Client, _: &Request, body: FetchRequest) -> FetchAnswer {
-    let mut answer = FetchAnswer { error: 0, read_committed: body.isolation_level == 1, topics: Vec::new() };
+pub(in crate::server) async fn answer(client: &Client, request: &Request, body: FetchRequest) -> FetchAnswer {
+    let mut answer = found(client, request, &body).await;
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    let batches = partitions.filter_map(|(_, found)| found.as_ref().ok()).flat_map(|found| &found.batches);
+    answer.throttled_ms = client.take_of_quota(QuotaKind::Fetch, request, batches.map(Bytes::len).sum());
+    answer
+}
+
+async fn found(client: &Client, request: &Request, body: &FetchRequest) -> FetchAnswer {
+    let read_committed = body.isolation_level == 1;
+    let mut answer = FetchAnswer { error: 0, throttled_ms: 0, read_committed, topics: Vec::new() };
     if body.session_id != 0 {
         answer.error = ErrorCode::FetchSessionIdNotFound.code();
         return answer;
     }
     let broker = &client.shared.broker;
     let most = client.shared.config.fetch_max_bytes.min(client.shared.answers.share());
+    let most = most.min(client.most_of_quota(QuotaKind::Fetch, request));
     let budget = usize::try_from(body.max_bytes).unwrap_or(0).min(most);
     let wait = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0));
-    answer.topics = look(broker, &body, budget);
-    if answer.is_enough(&body) || wait.is_zero() {
+    answer.topics = look(broker, body, budget);
+    if answer.is_enough(body) || wait.is_zero() {
         return answer;
     }
     let deadline = Instant::now() + wait;
     let signal = DataSignal::new();
     // First the watch, then the look: what comes in between is seen by one of them.
-    let _watches = watch(broker, &body, &signal);
+    let _watches = watch(broker, body, &signal);
     loop {
-        answer.topics = look(broker, &body, budget);
-        if answer.is_enough(&body) || timeout_at(deadline, signal.notified()).await.is_err() {
+        answer.topics = look(broker, body, budget);
+        if answer.is_enough(body) || timeout_at(deadline, signal.notified()).await.is_err() {
             return answer;
         }
     }
@@ -174,8 +188,7 @@ impl Body for FetchAnswer {
     fn put(mut self, version: i16, answer: &mut Answer) -> Result<(), String> {
         let put = Put { version };
         let out = answer.buffer();
-        // Not throttled.
-        out.put_i32(0);
+        out.put_i32(self.throttled_ms);
         if version >= 7 {
             out.put_i16(self.error);
             // No session.

@@ -1,6 +1,7 @@
 //! One file an API: decode, ask the broker, encode. What an API does stands at the top of its file; which versions are served
 //! stands in `dispatch`.
 
+pub(super) mod alter_client_quotas;
 pub(super) mod alter_configs;
 pub(super) mod alter_partition_reassignments;
 pub(super) mod alter_user_scram_credentials;
@@ -11,6 +12,7 @@ pub(super) mod delete_groups;
 pub(super) mod delete_records;
 pub(super) mod delete_topics;
 pub(super) mod describe_acls;
+pub(super) mod describe_client_quotas;
 pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
 pub(super) mod describe_groups;

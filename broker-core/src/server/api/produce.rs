@@ -20,6 +20,7 @@ use super::text;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
+use crate::quota::QuotaKind;
 use crate::record::{Batch, Codec, at};
 use crate::server::connection::Client;
 use crate::server::dispatch::Maybe;
@@ -33,6 +34,9 @@ pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I16, I32, array(&[TEXT, ar
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ProduceRequest) -> Maybe<ProduceResponse> {
     let acceptable = check(&body);
+    let sent = body.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let sent = sent.map(|data| data.records.as_ref().map_or(0, |records| records.len())).sum();
+    let throttled = client.take_of_quota(QuotaKind::Produce, request, sent);
     let mut first_error = None;
     let mut waits = Vec::new();
     let topics = body.topic_data.into_iter().enumerate().map(|(place, topic)| {
@@ -51,7 +55,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         let partitions = topic.partition_data.into_iter().enumerate().map(one).collect();
         TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(partitions)
     });
-    let mut response = ProduceResponse::default().with_responses(topics.collect());
+    let mut response = ProduceResponse::default().with_responses(topics.collect()).with_throttle_time_ms(throttled);
     for Waits { place, partition, end } in waits {
         // Without acks as well: an error has to be told.
         if let Err(error) = partition.acknowledged(end).await {
