@@ -15,6 +15,7 @@ use super::config::{Endpoint, SecurityProtocol, ServerConfig};
 use super::connection::{self, Client};
 use super::memory::Pool;
 use super::metrics::{Metrics, ServerMetrics};
+use super::tls::Tls;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 
@@ -119,6 +120,7 @@ impl Server {
         if !problems.is_empty() {
             return Err(Error::new(ErrorCode::InvalidConfig, problems.join("; ")));
         }
+        let tls = config.tls().map_err(|problems| Error::new(ErrorCode::InvalidConfig, problems.join("; ")))?;
         let endpoints = config.endpoints().map_err(|problem| Error::new(ErrorCode::InvalidConfig, problem))?;
         let mut doors = Vec::new();
         for Endpoint { protocol, address } in endpoints {
@@ -140,7 +142,8 @@ impl Server {
         let addresses = doors.iter().map(|(_, _, bound)| *bound).collect();
         let mut accepting = JoinSet::new();
         for (socket, protocol, _) in doors {
-            accepting.spawn(accept(socket, protocol, shared.clone(), stopped.clone()));
+            let door = Door { protocol, tls: tls.clone().filter(|_| protocol.is_tls()) };
+            accepting.spawn(accept(socket, door, shared.clone(), stopped.clone()));
         }
         let task = tokio::spawn(async move { while accepting.join_next().await.is_some() {} });
         Ok(Self { addresses, shared, stop, task: Some(task) })
@@ -199,10 +202,18 @@ impl Drop for Server {
     }
 }
 
+/// How one port speaks.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    pub protocol: SecurityProtocol,
+    /// There for a protocol under TLS.
+    pub tls: Option<Tls>,
+}
+
 /// Open connections of one port.
 struct Connections {
     tasks: JoinSet<()>,
-    protocol: SecurityProtocol,
+    door: Door,
     shared: Arc<Shared>,
 }
 
@@ -212,16 +223,16 @@ impl Connections {
             tracing::warn!(target: "broker_core::server", %peer, "too many connections: closed");
             return;
         };
-        let (shared, stopped, protocol) = (self.shared.clone(), stopped.clone(), self.protocol);
+        let (shared, stopped, door) = (self.shared.clone(), stopped.clone(), self.door.clone());
         self.tasks.spawn(async move {
-            connection::serve(stream, peer, protocol, shared, stopped).await;
+            connection::serve(stream, peer, door, shared, stopped).await;
             drop(place);
         });
     }
 }
 
-async fn accept(socket: TcpListener, protocol: SecurityProtocol, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut connections = Connections { tasks: JoinSet::new(), protocol, shared };
+async fn accept(socket: TcpListener, door: Door, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut connections = Connections { tasks: JoinSet::new(), door, shared };
     let told = stopped.clone();
     loop {
         tokio::select! {

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::session::SaslMechanism;
+use super::tls::{SslConfig, Tls};
 use crate::security::ScramMechanism;
 
 use crate::topic_config::{ConfigEntry, ConfigKind};
@@ -29,6 +30,8 @@ pub struct ServerConfig {
     /// `connections.authentication.max.ms`: how long a login may take, from the connection's first moment; 30 seconds. This
     /// broker's own.
     pub connections_authentication_max: Duration,
+    /// `ssl.*`: certificates, for ports of SSL and SASL_SSL.
+    pub ssl: SslConfig,
     /// `node.id`: 0.
     pub node_id: i32,
     /// The cluster's name for clients that compare it.
@@ -67,6 +70,7 @@ impl Default for ServerConfig {
             sasl_server_max_receive_size: 524_288,
             connection_failed_authentication_delay: Duration::from_millis(100),
             connections_authentication_max: Duration::from_secs(30),
+            ssl: SslConfig::default(),
             node_id: 0,
             cluster_id: "embedded-kafka-cluster".to_owned(),
             socket_request_max_bytes: 104_857_600,
@@ -115,6 +119,8 @@ impl ServerConfig {
         };
         let endpoints = self.endpoints();
         check(endpoints.is_ok(), endpoints.as_ref().err().cloned().unwrap_or_default());
+        let tls = self.tls();
+        check(tls.is_ok(), tls.err().unwrap_or_default().join("; "));
         let sasl = endpoints.is_ok_and(|all| all.iter().any(|one| one.protocol.is_sasl()));
         check(
             !sasl || !self.sasl_enabled_mechanisms.is_empty(),
@@ -156,6 +162,10 @@ pub enum SecurityProtocol {
     Plaintext,
     /// `SASL_PLAINTEXT`: in the clear, after a login.
     SaslPlaintext,
+    /// `SSL`: under TLS; nobody says who they are, though they may have to show a certificate.
+    Ssl,
+    /// `SASL_SSL`: under TLS, after a login.
+    SaslSsl,
 }
 
 impl SecurityProtocol {
@@ -164,12 +174,19 @@ impl SecurityProtocol {
         match self {
             Self::Plaintext => "PLAINTEXT",
             Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::SaslSsl => "SASL_SSL",
         }
     }
 
     /// Whether clients log in.
     pub const fn is_sasl(self) -> bool {
-        matches!(self, Self::SaslPlaintext)
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
+    /// Whether it is under TLS.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
     }
 }
 
@@ -180,8 +197,9 @@ impl FromStr for SecurityProtocol {
         match name {
             "PLAINTEXT" => Ok(Self::Plaintext),
             "SASL_PLAINTEXT" => Ok(Self::SaslPlaintext),
-            "SSL" | "SASL_SSL" => Err(format!("{name}: TLS is not built")),
-            _ => Err(format!("'{name}' is none of PLAINTEXT and SASL_PLAINTEXT")),
+            "SSL" => Ok(Self::Ssl),
+            "SASL_SSL" => Ok(Self::SaslSsl),
+            _ => Err(format!("'{name}' is none of PLAINTEXT, SASL_PLAINTEXT, SSL and SASL_SSL")),
         }
     }
 }
@@ -196,6 +214,12 @@ pub struct Endpoint {
 }
 
 impl ServerConfig {
+    /// Keys and certificates, if some port needs them.
+    pub(super) fn tls(&self) -> Result<Option<Tls>, Vec<String>> {
+        let needed = self.endpoints().is_ok_and(|all| all.iter().any(|one| one.protocol.is_tls()));
+        needed.then(|| Tls::new(&self.ssl)).transpose()
+    }
+
     /// What `listen` says.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, String> {
         let one = |text: &str| match text.split_once("://") {

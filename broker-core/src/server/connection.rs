@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::accept::Shared;
+use super::accept::{Door, Shared};
 use super::config::SecurityProtocol;
 use super::dispatch::{Done, answer};
 use super::frame::{self, READ_BYTES};
@@ -23,6 +23,7 @@ use super::header::Request;
 use super::memory::Share;
 use super::outgoing::Outgoing;
 use super::session::Session;
+use super::tls::Tls;
 use crate::quota::QuotaKind;
 
 /// The APIs of a login.
@@ -143,26 +144,51 @@ pub(super) enum End {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    protocol: SecurityProtocol,
-    shared: Arc<Shared>,
-    stopped: watch::Receiver<bool>,
-) {
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, door: Door, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
     // Small answers must not wait for one another; without it the connection works all the same.
     let _ = stream.set_nodelay(true);
     // A client whose machine is gone without a word is found out while its fetch is parked.
     let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
     let Ok(local) = stream.local_addr() else { return };
-    serve_stream(stream, Client::new(shared, peer, local, protocol), stopped).await;
+    let patience = shared.config.connections_authentication_max;
+    let client = Client::new(shared, peer, local, door.protocol);
+    match door.tls {
+        None => serve_stream(stream, client, stopped).await,
+        Some(tls) => serve_under(tls, stream, client, stopped, patience).await,
+    }
+}
+
+/// Serves a client under TLS, once it has agreed on it; it has as long for that as for a login.
+#[cfg(feature = "tls")]
+async fn serve_under(tls: Tls, stream: TcpStream, client: Client, mut stopped: watch::Receiver<bool>, patience: Duration) {
+    let peer = client.peer;
+    let agreed = tokio::select! {
+        biased;
+        _ = stopped.changed() => return,
+        agreed = timeout(patience, tls.0.accept(stream)) => agreed,
+    };
+    match agreed {
+        Ok(Ok(stream)) => serve_stream(stream, client, stopped).await,
+        Ok(Err(error)) => tracing::warn!(target: "broker_core::server", %peer, %error, "no TLS with this client"),
+        Err(_) => {
+            tracing::warn!(target: "broker_core::server", %peer, "TLS was not agreed on within connections.authentication.max.ms")
+        }
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+async fn serve_under(tls: Tls, _: TcpStream, _: Client, _: watch::Receiver<bool>, _: Duration) {
+    match tls {}
 }
 
 /// Serves a client over any stream until it ends, and says why if the client may wonder.
 pub(super) async fn serve_stream(stream: impl AsyncRead + AsyncWrite + Unpin, client: Client, stopped: watch::Receiver<bool>) {
     let peer = client.peer;
     let mut connection = Connection::new(stream, stopped, &client.shared);
-    match connection.run(&client).await {
+    let end = connection.run(&client).await;
+    // Under TLS the client is told that this is the end and no cut.
+    let _ = timeout(TICK, connection.stream.shutdown()).await;
+    match end {
         End::Gone | End::Stopped | End::Idle => {}
         End::Io(error) => tracing::debug!(target: "broker_core::server", %peer, %error, "connection lost"),
         end => tracing::warn!(target: "broker_core::server", %peer, cause = %end, "connection closed"),

@@ -15,6 +15,7 @@ mod metrics;
 mod outgoing;
 mod session;
 mod shape;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -24,3 +25,4 @@ pub use config::{Endpoint, SecurityProtocol, ServerConfig};
 pub use dispatch::{APIS, Api};
 pub use metrics::{ApiMetrics, Latency, ServerMetrics};
 pub use session::SaslMechanism;
+pub use tls::{ClientAuth, SslConfig};

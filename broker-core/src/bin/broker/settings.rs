@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -70,6 +70,11 @@ impl Settings {
                 server.sasl_enabled_mechanisms = names.map(|one| parsed(name, one)).collect::<Result<_, _>>()?;
                 Ok(())
             }
+            "ssl.keystore.type" | "ssl.truststore.type" if value == "PEM" => Ok(()),
+            "ssl.keystore.type" | "ssl.truststore.type" => Err(format!("{name}={value}: PEM is the one type that is built")),
+            "ssl.keystore.location" => path(&mut server.ssl.keystore_location, value),
+            "ssl.truststore.location" => path(&mut server.ssl.truststore_location, value),
+            "ssl.client.auth" => into(&mut server.ssl.client_auth, name, value),
             "sasl.server.max.receive.size" => into(&mut server.sasl_server_max_receive_size, name, value),
             "connection.failed.authentication.delay.ms" => {
                 server.connection_failed_authentication_delay = Duration::from_millis(parsed(name, value)?);
@@ -133,6 +138,11 @@ fn overrides(name: &str, value: &str) -> Result<BTreeMap<IpAddr, usize>, String>
         Ok((parsed(name, ip.trim_matches(['[', ']']))?, parsed(name, count)?))
     };
     value.split(',').map(str::trim).filter(|text| !text.is_empty()).map(one).collect()
+}
+
+fn path(field: &mut Option<PathBuf>, value: &str) -> Result<(), String> {
+    *field = Some(PathBuf::from(value));
+    Ok(())
 }
 
 /// `host:port`; the host may be an IPv6 address in brackets.

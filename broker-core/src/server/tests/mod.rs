@@ -19,6 +19,7 @@ mod limits;
 mod quotas;
 mod records;
 mod sasl;
+mod tls;
 mod topics;
 
 use super::dispatch::shape_of;
