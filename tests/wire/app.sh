@@ -2,15 +2,7 @@
 # The example `port`: kcat meets the listener of an app, in records, in its group and in its commits.
 set -uo pipefail
 client=app
-failed=0
-check() { # check SCENARIO EXPECTED FOUND
-    if [ "$2" = "$3" ]; then
-        echo "ok $client $1"
-    else
-        echo "FAILED $client $1: expected '$2', found '$3'"
-        failed=1
-    fi
-}
+. "$(dirname "$0")/check.sh"
 
 out=$(mktemp)
 BROKER_PORT=0 "${CARGO_TARGET_DIR:-target}/debug/examples/port" >"$out" &

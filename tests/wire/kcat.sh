@@ -3,17 +3,9 @@
 set -uo pipefail
 client=kcat
 topic=kcat-$$
-failed=0
 broker() { timeout 20 kcat -b "$BOOTSTRAP" "$@" 2>>"${err:-/dev/stderr}"; }
 
-check() { # check SCENARIO EXPECTED FOUND
-    if [ "$2" = "$3" ]; then
-        echo "ok $client $1"
-    else
-        echo "FAILED $client $1: expected '$2', found '$3'"
-        failed=1
-    fi
-}
+. "$(dirname "$0")/check.sh"
 
 check produce 0 "$(seq 1000 | sed 's/.*/key&:value&/' | broker -P -t "$topic" -K: -H from=kcat >/dev/null; echo $?)"
 check consume "1000 key1=value1@0 key1000=value1000@999" \

@@ -2,15 +2,7 @@
 # TLS and a login over it, with kcat (librdkafka) and Kafka's own topics tool (Java), against a broker of its own.
 set -uo pipefail
 client=tls
-failed=0
-check() { # check SCENARIO EXPECTED FOUND
-    if [ "$2" = "$3" ]; then
-        echo "ok $client $1"
-    else
-        echo "FAILED $client $1: expected '$2', found '$3'"
-        failed=1
-    fi
-}
+. "$(dirname "$0")/check.sh"
 
 dir=$(mktemp -d)
 broker=

@@ -4,7 +4,6 @@ set -uo pipefail
 client=tools
 topic=tools-$$
 group=tools-group-$$
-failed=0
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 # They live a second: they are not worth being compiled well.
@@ -16,14 +15,7 @@ tool() { # tool NAME ARGS...
     timeout 60 tests/kafka/kafka run "$name" --bootstrap-server "$BOOTSTRAP" "$@" 2>"$dir/err" || cat "$dir/err" >&2
 }
 
-check() { # check SCENARIO EXPECTED FOUND
-    if [ "$2" = "$3" ]; then
-        echo "ok $client $1"
-    else
-        echo "FAILED $client $1: expected '$2', found '$(head -c 300 <<<"$3" | tr '\n' ' ')'"
-        failed=1
-    fi
-}
+. "$(dirname "$0")/check.sh"
 
 columns() { # columns FIRST NUMBERS: these columns of the row that begins with FIRST
     awk -v first="$1" -v numbers="$2" '$1 == first {
