@@ -101,13 +101,17 @@ def member(name, group, **settings):
     )
 
 
+# Longer than a join takes: in kafka-python 3.0.12 a join that ends between two polls leaves its member without heartbeats.
+POLL_MS = 2000
+
+
 def until(what, done, *consumers):
     found = []
-    for _ in range(500):
+    for _ in range(20):
         if done(found):
             return found
         for consumer in consumers:
-            for records in consumer.poll(timeout_ms=50).values():
+            for records in consumer.poll(timeout_ms=POLL_MS).values():
                 found.extend(records)
     raise AssertionError(f"never: {what}")
 
@@ -129,7 +133,7 @@ def group_rebalance():
     def other():
         second = member(name, group)
         while not stop.is_set():
-            second.poll(timeout_ms=50)
+            second.poll(timeout_ms=POLL_MS)
             second_has[:] = second.assignment()
         second.close()
 
