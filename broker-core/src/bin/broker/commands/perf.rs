@@ -25,14 +25,21 @@ pub enum Perf {
     Consume(Reading),
 }
 
+/// Which partition, of which brokers.
 #[derive(Debug, Args)]
-pub struct Sending {
+struct Place {
     #[command(flatten)]
     bootstrap: Bootstrap,
     #[arg(long, short = 't')]
     topic: String,
     #[arg(long, short = 'p', default_value_t = 0)]
     partition: i32,
+}
+
+#[derive(Debug, Args)]
+pub struct Sending {
+    #[command(flatten)]
+    place: Place,
     #[arg(long, default_value_t = 1_000_000)]
     num_records: u64,
     /// Bytes of each value.
@@ -64,11 +71,7 @@ pub struct Sending {
 #[derive(Debug, Args)]
 pub struct Reading {
     #[command(flatten)]
-    bootstrap: Bootstrap,
-    #[arg(long, short = 't')]
-    topic: String,
-    #[arg(long, short = 'p', default_value_t = 0)]
-    partition: i32,
+    place: Place,
     /// How many records to read, from the first that is there.
     #[arg(long, default_value_t = 1_000_000)]
     num_records: u64,
@@ -95,11 +98,11 @@ impl Sending {
         if self.max_in_flight == 0 || self.record_size > 512 << 20 {
             return fail("--max-in-flight is at least 1, --record-size at most 512 MiB");
         }
-        let mut cluster = self.bootstrap.connect().await?;
-        cluster.topic(&self.topic, true).await?;
+        let mut cluster = self.place.bootstrap.connect().await?;
+        cluster.topic(&self.place.topic, true).await?;
         // Answered once there is a leader.
-        cluster.offset(&self.topic, self.partition, LATEST).await?;
-        let mut connection = cluster.connect_to_leader(&self.topic, self.partition).await?;
+        cluster.offset(&self.place.topic, self.place.partition, LATEST).await?;
+        let mut connection = cluster.connect_to_leader(&self.place.topic, self.place.partition).await?;
         let version = connection.version::<ProduceRequest>(PRODUCE)?;
         let mut latency = Histogram::<u64>::new(3).map_err(|error| Failure(error.to_string()))?;
         let mut batch = BatchBuilder::new().compression(compression(self.compression_type)?);
@@ -147,7 +150,7 @@ impl Sending {
         if batch.is_empty() {
             return Ok(());
         }
-        let request = produce_request(&self.topic, self.partition, self.acks, batch.build().freeze());
+        let request = produce_request(&self.place.topic, self.place.partition, self.acks, batch.build().freeze());
         if self.acks == 0 {
             made.clear();
             return connection.send_unanswered(version, &request).await;
@@ -165,7 +168,7 @@ impl Sending {
         latency: &mut Histogram<u64>,
     ) -> Result<()> {
         let answer = connection.receive::<ProduceRequest>(version).await?;
-        check(&self.topic, &answer)?;
+        check(&self.place.topic, &answer)?;
         let now = Instant::now();
         for made in flight.pop_front().unwrap_or_default() {
             latency.saturating_record((now - made).as_micros() as u64);
@@ -198,21 +201,21 @@ impl Sending {
 
 impl Reading {
     async fn run(&self) -> Result<()> {
-        let mut cluster = self.bootstrap.connect().await?;
-        cluster.topic(&self.topic, false).await?;
-        let mut next = cluster.offset(&self.topic, self.partition, EARLIEST).await?.unwrap_or(0);
-        let mut connection = cluster.connect_to_leader(&self.topic, self.partition).await?;
+        let mut cluster = self.place.bootstrap.connect().await?;
+        cluster.topic(&self.place.topic, false).await?;
+        let mut next = cluster.offset(&self.place.topic, self.place.partition, EARLIEST).await?.unwrap_or(0);
+        let mut connection = cluster.connect_to_leader(&self.place.topic, self.place.partition).await?;
         let version = connection.version::<FetchRequest>(FETCH)?;
         let (mut count, mut bytes) = (0u64, 0u64);
         let begun = Instant::now();
         let mut last = begun;
         while count < self.num_records {
-            let request = fetch_request(&self.topic, &[(self.partition, next)], FETCH_BYTES, FETCH_BYTES, 500);
+            let request = fetch_request(&self.place.topic, &[(self.place.partition, next)], FETCH_BYTES, FETCH_BYTES, 500);
             connection.send(version, &request).await?;
             let answer = connection.receive::<FetchRequest>(version).await?;
             let before = count;
             for part in answer.responses.iter().flat_map(|topic| &topic.partitions) {
-                refused(&format!("{}-{}@{next}", self.topic, self.partition), part.error_code, None)?;
+                refused(&format!("{}-{}@{next}", self.place.topic, self.place.partition), part.error_code, None)?;
                 let Some(records) = &part.records else { continue };
                 self.count(records, &mut next, &mut count, &mut bytes)?;
             }
@@ -233,7 +236,9 @@ impl Reading {
     }
 
     fn count(&self, records: &Bytes, next: &mut i64, count: &mut u64, bytes: &mut u64) -> Result<()> {
-        let place = |at: i64, error: &dyn std::fmt::Display| Failure(format!("{}-{}@{at}: {error}", self.topic, self.partition));
+        let place = |at: i64, error: &dyn std::fmt::Display| {
+            Failure(format!("{}-{}@{at}: {error}", self.place.topic, self.place.partition))
+        };
         for batch in batches(records) {
             // A fetch may end with a part of a batch.
             let Ok(batch) = batch else { break };
