@@ -86,7 +86,6 @@ impl Shared {
             return None;
         }
         self.metrics.accepted.fetch_add(1, Ordering::Relaxed);
-        self.metrics.connections.fetch_add(1, Ordering::Relaxed);
         open.all += 1;
         open.by_ip.insert(ip, from_there + 1);
         Some(Place { shared: self.clone(), ip })
@@ -103,7 +102,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.all -= 1;
-        self.shared.metrics.connections.fetch_sub(1, Ordering::Relaxed);
         if let Some(count) = open.by_ip.get_mut(&self.ip) {
             *count -= 1;
             if *count == 0 {
@@ -181,7 +179,8 @@ impl Server {
     /// # Ok(()) }
     /// ```
     pub fn metrics(&self) -> ServerMetrics {
-        self.shared.metrics.snapshot()
+        let open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner).all;
+        self.shared.metrics.snapshot(open)
     }
 
     /// Accepts nothing more, lets each connection end the answer in hand, and closes them.

@@ -150,7 +150,6 @@ struct ApiCounts {
 pub(super) struct Metrics {
     /// In the order of the table.
     apis: Vec<ApiCounts>,
-    pub connections: AtomicU64,
     pub accepted: AtomicU64,
     pub turned_away: AtomicU64,
     pub failed_logins: AtomicU64,
@@ -169,7 +168,6 @@ impl Default for Metrics {
         };
         Self {
             apis: APIS.iter().map(|_| counts()).collect(),
-            connections: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             failed_logins: AtomicU64::new(0),
@@ -207,7 +205,8 @@ impl Metrics {
         self.throttled_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
-    pub fn snapshot(&self) -> ServerMetrics {
+    /// With the connections that are open now.
+    pub fn snapshot(&self, connections: usize) -> ServerMetrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let one = |(api, counts): (&super::Api, &ApiCounts)| {
             let latency =
@@ -223,7 +222,7 @@ impl Metrics {
         };
         ServerMetrics {
             apis: APIS.iter().zip(&self.apis).map(one).collect(),
-            connections: read(&self.connections),
+            connections: connections as u64,
             accepted: read(&self.accepted),
             turned_away: read(&self.turned_away),
             failed_logins: read(&self.failed_logins),
@@ -257,7 +256,7 @@ mod tests {
         metrics.refused(1);
         metrics.answered(-7, 1, 1, Duration::ZERO);
         metrics.throttled(250);
-        let told = metrics.snapshot();
+        let told = metrics.snapshot(0);
         let produce = &told.apis[0];
         assert_eq!((produce.name, produce.requests, produce.request_bytes, produce.response_bytes), ("Produce", 4, 4000, 200));
         assert_eq!(produce.latency.mean(), Duration::from_micros(1302));
