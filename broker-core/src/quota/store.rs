@@ -32,6 +32,8 @@ pub(crate) struct Quotas {
     table: Table,
     /// Whether there are any: without, nobody counts.
     any: AtomicBool,
+    /// Held by who changes quotas, while the disk takes them: who counts does not wait for that.
+    changing: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -65,7 +67,12 @@ impl Quotas {
             limits.entry(entity).or_default().insert(kind, value);
         }
         let any = AtomicBool::new(!limits.is_empty());
-        Ok(Self { table, any, state: Mutex::new(State { limits, rates: HashMap::new(), sweep_at: RATES }) })
+        Ok(Self {
+            table,
+            any,
+            changing: Mutex::default(),
+            state: Mutex::new(State { limits, rates: HashMap::new(), sweep_at: RATES }),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -112,8 +119,8 @@ impl Quotas {
     /// Changes an entity's quotas: all of them or, with an error, none. `validate_only`: only says whether it could be done.
     pub fn alter(&self, entity: &Entity, changes: &[QuotaChange], validate_only: bool) -> Result<(), Error> {
         check(entity)?;
-        let mut state = self.state();
-        let mut limits = state.limits.clone();
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limits = self.state().limits.clone();
         let values = limits.entry(entity.clone()).or_default();
         for (name, value) in changes {
             let kind = kind_of(name)?;
@@ -136,7 +143,7 @@ impl Quotas {
         // First on the disk, so that no quota is lost that somebody was told of.
         self.table.store(limits.iter().flat_map(|(entity, values)| values.iter().map(move |one| line(entity, one))))?;
         self.any.store(!limits.is_empty(), Ordering::Release);
-        state.limits = limits;
+        self.state().limits = limits;
         Ok(())
     }
 }
