@@ -206,6 +206,7 @@ fn parse(line: &str) -> Option<(Entity, QuotaKind, f64)> {
 mod tests {
     use super::*;
     use crate::storage::MemoryDisk;
+    use crate::storage::held::HeldDisk;
 
     fn of(user: Option<&str>, client: Option<&str>) -> Entity {
         let name = |name: &str| if name == "*" { Name::Default } else { Name::Of(name.to_owned()) };
@@ -265,6 +266,15 @@ mod tests {
             assert!(told.contains(part), "{told}");
         }
         assert!(quotas.describe(&EntityFilter::default()).is_empty());
+    }
+
+    #[test]
+    fn who_counts_does_not_wait_for_the_disk() {
+        let (disk, holder) = HeldDisk::with_holder();
+        let quotas = Quotas::load(&disk).expect("none yet");
+        let count = || quotas.record(QuotaKind::Produce, "ann", "app", 0, 20_000);
+        holder.beside(|| set(&quotas, &of(Some("ann"), None), 1000.0).expect("set"), || assert_eq!(count(), 0));
+        holder.beside(|| set(&quotas, &of(Some("bob"), None), 1000.0).expect("set"), || assert_eq!(count(), 10_000));
     }
 
     #[test]

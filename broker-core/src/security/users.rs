@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,8 @@ type Known = BTreeMap<(String, ScramMechanism), ScramCredential>;
 #[derive(Debug)]
 pub(crate) struct Users {
     table: Table,
+    /// Held by who changes users, while the disk takes them: who logs in does not wait for that.
+    changing: Mutex<()>,
     known: Mutex<Known>,
     /// What credentials of users that do not exist are made of.
     secret: [u8; 32],
@@ -36,21 +38,25 @@ impl Users {
     pub fn load(disk: &Arc<dyn Disk>) -> Result<Self, Error> {
         let table = Table::new(disk.clone(), FILE);
         let known = Mutex::new(table.load(parse)?.into_iter().collect());
-        Ok(Self { table, known, secret: random()? })
+        Ok(Self { table, changing: Mutex::default(), known, secret: random()? })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All, or one's: who, how, and with how many iterations.
     pub fn describe(&self, user: Option<&str>) -> Vec<(String, ScramMechanism, u32)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         let wanted = known.iter().filter(|((name, _), _)| user.is_none_or(|user| user == name));
         wanted.map(|((name, mechanism), kept)| (name.clone(), *mechanism, kept.iterations)).collect()
     }
 
     /// Changes one user's credential of one mechanism.
     pub fn change(&self, user: &str, mechanism: ScramMechanism, change: UserChange) -> Result<(), Error> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (user.to_owned(), mechanism);
-        let mut changed = known.clone();
+        let mut changed = self.known().clone();
         match change {
             UserChange::Put(credential) => {
                 check_name(user)?;
@@ -66,7 +72,7 @@ impl Users {
         }
         // First on the disk, so that nobody comes in whom a restart would not know.
         self.table.store(changed.iter().map(line))?;
-        *known = changed;
+        *self.known() = changed;
         Ok(())
     }
 
@@ -82,9 +88,7 @@ impl Users {
 
     /// What a login is checked against: of a user who does not exist, something that looks like it and that nothing fits.
     pub fn credential(&self, user: &str, mechanism: ScramMechanism) -> ScramCredential {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.get(&(user.to_owned(), mechanism)).cloned();
-        drop(known);
+        let found = self.known().get(&(user.to_owned(), mechanism)).cloned();
         found.unwrap_or_else(|| {
             let salt = mechanism.hmac(&self.secret, user.as_bytes());
             let keys = |what: &str| mechanism.hmac(&self.secret, format!("{what}{user}").as_bytes());
@@ -99,7 +103,7 @@ impl Users {
 
     /// Whether a user has this password, by any mechanism.
     pub fn has_password(&self, user: &str, password: &str) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         let has = |mechanism: &ScramMechanism| known.contains_key(&(user.to_owned(), *mechanism));
         let mechanism = ScramMechanism::ALL.into_iter().find(has).unwrap_or(ScramMechanism::Sha256);
         drop(known);
@@ -155,6 +159,7 @@ fn parse(line: &str) -> Option<((String, ScramMechanism), ScramCredential)> {
 mod tests {
     use super::*;
     use crate::storage::MemoryDisk;
+    use crate::storage::held::HeldDisk;
 
     #[test]
     fn users_are_kept_salted_and_come_back() {
@@ -179,6 +184,23 @@ mod tests {
         {
             assert!(again.put_password(user, ScramMechanism::Sha256, password, iterations).is_err(), "{user:?}");
         }
+    }
+
+    #[test]
+    fn who_logs_in_does_not_wait_for_the_disk() {
+        let (disk, holder) = HeldDisk::with_holder();
+        let users = Users::load(&disk).expect("none yet");
+        let put = |user| users.put_password(user, ScramMechanism::Sha256, "secret", 4096).expect("kept");
+        holder.beside(
+            || put("ann"),
+            || {
+                assert!(!users.has_password("ann", "secret"), "not before a restart would know it");
+                assert!(users.describe(None).is_empty());
+            },
+        );
+        // Changes still come one after the other: none is lost.
+        holder.beside(|| put("bob"), || assert!(users.has_password("ann", "secret")));
+        assert_eq!(users.describe(None).len(), 2);
     }
 
     #[test]

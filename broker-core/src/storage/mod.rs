@@ -7,6 +7,8 @@ mod open_file;
 
 #[cfg(test)]
 mod contract;
+#[cfg(all(test, feature = "server"))]
+pub(crate) mod held;
 
 use std::fmt;
 use std::io;
