@@ -9,13 +9,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::config::{Endpoint, SecurityProtocol, ServerConfig};
 use super::connection::{self, Client};
 use super::memory::Pool;
 use super::metrics::{Metrics, ServerMetrics};
 use super::tls::Tls;
+use super::turned_away::TurnedAway;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 
@@ -214,12 +215,13 @@ struct Connections {
     tasks: JoinSet<()>,
     door: Door,
     shared: Arc<Shared>,
+    turned_away: TurnedAway,
 }
 
 impl Connections {
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr, stopped: &watch::Receiver<bool>) {
         let Some(place) = self.shared.place(peer.ip()) else {
-            tracing::warn!(target: "broker_core::server", %peer, "too many connections: closed");
+            self.turned_away.note(peer);
             return;
         };
         let (shared, stopped, door) = (self.shared.clone(), stopped.clone(), self.door.clone());
@@ -231,13 +233,15 @@ impl Connections {
 }
 
 async fn accept(socket: TcpListener, door: Door, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut connections = Connections { tasks: JoinSet::new(), door, shared };
+    let mut connections = Connections { tasks: JoinSet::new(), door, shared, turned_away: TurnedAway::default() };
     let told = stopped.clone();
     loop {
+        let due = connections.turned_away.due();
         tokio::select! {
             biased;
-            // First the end, then connections that ended, then who wants one.
+            // First the end, then what is to be told, then connections that ended, then who wants one.
             _ = stopped.changed() => break,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => connections.turned_away.say(),
             Some(ended) = connections.tasks.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!(target: "broker_core::server", %error, "a connection's task failed");
@@ -253,6 +257,7 @@ async fn accept(socket: TcpListener, door: Door, shared: Arc<Shared>, mut stoppe
         }
     }
     drop(socket);
+    connections.turned_away.say();
     let ended = async { while connections.tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
         tracing::warn!(target: "broker_core::server", "connections that did not end in time are cut");

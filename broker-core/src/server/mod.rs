@@ -16,6 +16,7 @@ mod outgoing;
 mod session;
 mod shape;
 mod tls;
+mod turned_away;
 
 #[cfg(test)]
 mod tests;

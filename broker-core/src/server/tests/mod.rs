@@ -16,6 +16,7 @@ mod facts;
 mod groups;
 mod hostile;
 mod limits;
+mod log;
 mod quotas;
 mod records;
 mod sasl;

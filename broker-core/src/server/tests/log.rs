@@ -1,0 +1,79 @@
+//! What the log is told while many are turned away.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use super::Bench;
+use crate::server::ServerConfig;
+
+/// How long anything may take, of real time.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Keeps the counts of lines that have one.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<u64>>>);
+
+impl Subscriber for Heard {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Count(self));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Count<'a>(&'a Heard);
+
+impl Visit for Count<'_> {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "count" {
+            self.0.0.lock().expect("sound").push(value);
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_is_a_line_a_second() {
+    let heard = Heard::default();
+    let _hears = tracing::subscriber::set_default(heard.clone());
+    let begun = Instant::now();
+    let mut bench = Bench::with(ServerConfig { max_connections: 1, ..ServerConfig::default() }).await;
+    // It is in, and stays.
+    bench.ask(0, &kafka_protocol::messages::ApiVersionsRequest::default()).await;
+    const MANY: u64 = 200;
+    for _ in 0..MANY {
+        let mut stream = TcpStream::connect(bench.server.address()).await.expect("connected");
+        assert!(stream.read_u8().await.is_err(), "closed");
+    }
+    let told = || heard.0.lock().expect("sound").iter().sum::<u64>();
+    while told() < MANY {
+        assert!(begun.elapsed() < DEADLINE, "{} of {MANY} are told of after {DEADLINE:?}", told());
+        tokio::task::yield_now().await;
+    }
+    let lines = heard.0.lock().expect("sound").clone();
+    assert_eq!((lines[0], lines.iter().sum::<u64>()), (1, MANY), "the first at once, each once: {lines:?}");
+    assert!(lines.len() as u64 <= 2 + begun.elapsed().as_secs(), "{lines:?}");
+    assert_eq!(bench.server.metrics().turned_away, MANY);
+}
