@@ -92,6 +92,10 @@ codes! {
     OutOfOrderSequenceNumber = 45 "OUT_OF_ORDER_SEQUENCE_NUMBER" false;
     /// A newer instance of the producer has written.
     InvalidProducerEpoch = 47 "INVALID_PRODUCER_EPOCH" false;
+    /// The producer's transaction does not allow it.
+    InvalidTxnState = 48 "INVALID_TXN_STATE" false;
+    /// A newer coordinator has ended a transaction of the producer.
+    TransactionCoordinatorFenced = 52 "TRANSACTION_COORDINATOR_FENCED" false;
     /// The batch's format is older than v2.
     UnsupportedForMessageFormat = 43 "UNSUPPORTED_FOR_MESSAGE_FORMAT" false;
     /// Nobody's rights are looked at.

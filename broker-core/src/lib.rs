@@ -33,7 +33,7 @@ pub use coordinator::group::{
 };
 pub use error::{Error, ErrorCode, RecordError};
 pub use id::{TopicId, TopicPartition};
-pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, ProducerDescription, WatchGuard};
+pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, ProducerDescription, TransactionEnd, WatchGuard};
 pub use runtime::GroupChanges;
 #[cfg(feature = "server")]
 pub use security::{ScramCredential, ScramMechanism};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::read::read_exact;
 use crate::record::batch::peek_size;
-use crate::record::{BatchError, HEADER_BYTES, at, header};
+use crate::record::{BatchError, CONTROL_BIT, HEADER_BYTES, at, header};
 use crate::storage::DiskFile;
 
 /// How much is read at a time: a walk mostly goes over what one index entry stands for.
@@ -19,6 +19,7 @@ pub(super) struct Head {
     pub size: u64,
     pub base_offset: i64,
     pub last_offset: i64,
+    /// -1 for a control batch: its time is no record's, and nobody who asks for a time may be sent there.
     pub max_timestamp: i64,
 }
 
@@ -28,7 +29,9 @@ impl Head {
         let size = peek_size(bytes)? as u64;
         let base_offset = header::i64(bytes, at::BASE_OFFSET);
         let last_offset = base_offset.saturating_add(i64::from(header::i32(bytes, at::LAST_OFFSET_DELTA)));
-        Ok(Self { position, size, base_offset, last_offset, max_timestamp: header::i64(bytes, at::MAX_TIMESTAMP) })
+        let is_control = header::i16(bytes, at::ATTRIBUTES) & CONTROL_BIT != 0;
+        let max_timestamp = if is_control { -1 } else { header::i64(bytes, at::MAX_TIMESTAMP) };
+        Ok(Self { position, size, base_offset, last_offset, max_timestamp })
     }
 }
 

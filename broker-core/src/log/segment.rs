@@ -194,7 +194,8 @@ impl Segment {
                 Err(damage) => damage,
                 Ok(batch) => match follows(&batch, self.base, scanned.end, gaps_to) {
                     Ok(()) => {
-                        self.note(&batch, scanned.size, config);
+                        let head = Head::of(batch.bytes(), scanned.size).map_err(io::Error::other)?;
+                        self.indexes.note(&head, config.index_interval_bytes);
                         scanned.size += batch.size() as u64;
                         scanned.end = batch.last_offset() + 1;
                         ahead.advance(batch.size());
@@ -208,12 +209,6 @@ impl Segment {
         }
         self.checked = true;
         Ok(scanned)
-    }
-
-    fn note(&mut self, batch: &Batch, position: u64, config: &LogConfig) {
-        let (size, base_offset, last_offset) = (batch.size() as u64, batch.base_offset(), batch.last_offset());
-        let head = Head { position, size, base_offset, last_offset, max_timestamp: batch.max_timestamp() };
-        self.indexes.note(&head, config.index_interval_bytes);
     }
 
     /// Reads the ends of the indexes and of the file. The offset behind the last batch, if they agree; nothing is known of the

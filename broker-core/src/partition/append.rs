@@ -131,11 +131,11 @@ fn check_header(batch: &[u8]) -> Result<(), Refusal> {
     if attributes & LOG_APPEND_TIME_BIT != 0 {
         return refuse(ErrorCode::InvalidTimestamp, "only the broker sets LogAppendTime");
     }
-    if attributes & TRANSACTIONAL_BIT != 0 {
-        return refuse(ErrorCode::InvalidRecord, "transactions are not built; send without a transactional id");
-    }
     let (id, epoch) = (header::i64(batch, at::PRODUCER_ID), header::i16(batch, at::PRODUCER_EPOCH));
     let sequence = header::i32(batch, at::BASE_SEQUENCE);
+    if id < 0 && attributes & TRANSACTIONAL_BIT != 0 {
+        return refuse(ErrorCode::InvalidRecord, "a transactional batch has no producer: only a producer has transactions");
+    }
     if id >= 0 && (epoch < 0 || sequence < 0) {
         return refuse(
             ErrorCode::InvalidRecord,

@@ -65,13 +65,16 @@ impl Flushing {
 impl PartitionHandle {
     /// A batch was appended: it may be read, or must be durable first.
     pub(super) fn appended(&self, state: &mut State, flush_ms: i64) -> Ask {
-        let State { log, flushing, .. } = state;
+        let State { log, flushing, producers, .. } = state;
         let mut ask = Ask::default();
         if log.is_flush_due() {
             flushing.must = log.end();
         }
         if flushing.must <= log.recovery_point() {
             self.0.end.store(log.end(), Ordering::Release);
+            if producers.transactions.is_ending() {
+                self.settle_transactions(producers);
+            }
         }
         if flushing.must > log.recovery_point() || log.has_closed_segments_to_sync() {
             ask.now = !std::mem::replace(&mut flushing.asked, true);
@@ -133,7 +136,7 @@ impl PartitionHandle {
         let mut told: Vec<(Waiting, Result<(), Error>)> = Vec::new();
         {
             let mut state = self.state();
-            let State { log, flushing, .. } = &mut *state;
+            let State { log, flushing, producers, .. } = &mut *state;
             if let Err(error) = log.check_sound() {
                 let text = error.to_string();
                 let failed =
@@ -146,6 +149,9 @@ impl PartitionHandle {
                 let counts = if flushing.must <= log.recovery_point() { log.end() } else { log.recovery_point() };
                 let end = self.end_offset().max(counts);
                 self.0.end.store(end, Ordering::Release);
+                if producers.transactions.is_ending() {
+                    self.settle_transactions(producers);
+                }
                 told.extend(flushing.waiting.extract_if(.., |waiting| waiting.end <= end).map(|waiting| (waiting, Ok(()))));
             }
         }

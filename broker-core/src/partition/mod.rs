@@ -7,6 +7,7 @@ mod flush;
 mod producer_snapshot;
 mod producer_state;
 mod signal;
+mod transactions;
 mod upkeep;
 
 #[cfg(test)]
@@ -17,6 +18,8 @@ mod flush_tests;
 mod producer_snapshot_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transactions_tests;
 #[cfg(test)]
 mod upkeep_tests;
 
@@ -31,6 +34,7 @@ pub(crate) use flush::Flusher;
 use flush::{Ask, Flushing};
 use producer_state::{Appended, ProducerBatch, ProducerStates};
 pub use signal::{DataSignal, WatchGuard};
+pub use transactions::TransactionEnd;
 
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
@@ -76,6 +80,10 @@ pub struct ProducerDescription {
     pub last_sequence: i32,
     /// The timestamp of its last batch; -1 before the first one.
     pub last_timestamp: i64,
+    /// The epoch of the coordinator that ended its last transaction; -1 before the first one ended.
+    pub coordinator_epoch: i32,
+    /// The first offset of its open transaction.
+    pub transaction_start: Option<i64>,
 }
 
 /// A partition's settings.
@@ -127,6 +135,8 @@ struct Partition {
     state: Mutex<State>,
     start: AtomicI64,
     end: AtomicI64,
+    /// The first offset that is not decided; behind every offset if there is no such transaction.
+    unstable: AtomicI64,
     deleted: AtomicBool,
     watchers: signal::Watchers,
 }
@@ -160,13 +170,25 @@ impl PartitionHandle {
         let loaded = producer_snapshot::load(&mut log, clock.wall_ms(), config.producer_id_expiration_ms);
         let producer_snapshot::Loaded { producers, snapshot } = loaded.map_err(failed)?;
         let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
+        let unstable = AtomicI64::new(producers.transactions.first_unstable());
         let (deleted, watchers) = (AtomicBool::new(false), signal::Watchers::default());
         let mut flushing = Flushing::default();
         flushing.arm(&log, config.topic.flush_ms, clock.monotonic_ms());
         let state = Mutex::new(State { log, producers, snapshot, flushing });
         let max_batch_bytes = AtomicUsize::new(config.max_batch_bytes());
         let config = RwLock::new(config);
-        Ok(Self(Arc::new(Partition { id, config, max_batch_bytes, surroundings, state, start, end, deleted, watchers })))
+        Ok(Self(Arc::new(Partition {
+            id,
+            config,
+            max_batch_bytes,
+            surroundings,
+            state,
+            start,
+            end,
+            unstable,
+            deleted,
+            watchers,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -262,7 +284,15 @@ impl PartitionHandle {
         }
         let base_offset = state.log.end();
         let appended = Appended::of(&batch, base_offset);
-        let ask = self.append(&mut state, batch, checked.count, (max_timestamp, now), config.topic.flush_ms)?;
+        if producer.is_some_and(|producer| producer.transactional) {
+            // Before the end that shows it.
+            self.0.unstable.fetch_min(base_offset, Ordering::Release);
+        }
+        let asked = self.append(&mut state, batch, checked.count, (max_timestamp, now), config.topic.flush_ms);
+        if asked.is_err() {
+            self.settle_transactions(&mut state.producers);
+        }
+        let ask = asked?;
         if let Some(producer) = producer {
             state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
             state.producers.note(producer, appended, now);

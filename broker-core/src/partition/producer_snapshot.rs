@@ -2,8 +2,8 @@
 //! of each is in it; those before it are looked up at the log's end while their producer may still send them again.
 //!
 //! Version (i16, 1), CRC-32C of all behind it (u32), a count (i32), then for each producer: id i64, epoch i16, last sequence
-//! i32, last offset i64, its distance from the batch's first one i32, timestamp i64, coordinator's epoch i32 (-1), first
-//! offset of its open transaction i64 (-1). The timestamp is when it wrote last by the broker's clock: what it is forgotten by.
+//! i32, last offset i64, its distance from the batch's first one i32, timestamp i64, coordinator's epoch i32 (-1 for none), first
+//! offset of its open transaction i64 (-1 for none). The timestamp is when it wrote last by the broker's clock: what it is forgotten by.
 
 use std::io;
 
@@ -38,8 +38,8 @@ pub(super) fn encode(producers: &ProducerStates) -> Bytes {
         out.put_i64(last.last_offset);
         out.put_i32(last.offset_delta);
         out.put_i64(state.seen_ms());
-        out.put_i32(-1);
-        out.put_i64(-1);
+        out.put_i32(state.coordinator_epoch);
+        out.put_i64(state.transaction.unwrap_or(-1));
     }
     let crc = crc32c::crc32c(&out[COVERED..]);
     out[2..COVERED].copy_from_slice(&crc.to_be_bytes());
@@ -68,14 +68,17 @@ pub(super) fn decode(bytes: &[u8], offset: i64, now_ms: i64) -> Result<ProducerS
     while rest.has_remaining() {
         let (id, epoch, last_sequence) = (rest.get_i64(), rest.get_i16(), rest.get_i32());
         let (last_offset, offset_delta, timestamp) = (rest.get_i64(), rest.get_i32(), rest.get_i64());
-        let (_coordinator_epoch, _transaction) = (rest.get_i32(), rest.get_i64());
-        let sound = id >= 0 && epoch >= 0 && last_offset < offset && offset_delta >= 0;
+        let (coordinator_epoch, transaction) = (rest.get_i32(), rest.get_i64());
+        let sound = id >= 0 && epoch >= 0 && last_offset < offset && offset_delta >= 0 && (-1..offset).contains(&transaction);
         if !sound || last_sequence >= 0 && last_offset < i64::from(offset_delta) {
-            return Err(format!("producer {id}: epoch {epoch}, offset {last_offset}, delta {offset_delta}"));
+            let text = format!("epoch {epoch}, offset {last_offset}, delta {offset_delta}, transaction from {transaction}");
+            return Err(format!("producer {id}: {text}"));
         }
         let last = (last_sequence >= 0).then_some(Appended { last_sequence, last_offset, offset_delta, timestamp });
         // A clock that was put back must not make it stay for ever.
-        producers.insert(id, ProducerState::with_last(epoch, last, timestamp.min(now_ms)));
+        let mut state = ProducerState::with_last(epoch, last, timestamp.min(now_ms));
+        (state.coordinator_epoch, state.transaction) = (coordinator_epoch, (transaction >= 0).then_some(transaction));
+        producers.insert(id, state);
     }
     Ok(producers)
 }
@@ -112,6 +115,7 @@ pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result
         }
     };
     crate::log::headers(log, from, &mut read)?;
+    producers.transactions.settle(i64::MAX);
     log.remove_snapshots(&all, snapshot, &damaged)?;
     Ok(Loaded { producers, snapshot })
 }

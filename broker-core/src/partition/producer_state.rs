@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::ProducerDescription;
 use super::append::Refusal;
+use super::transactions::Transactions;
+use super::{ProducerDescription, TransactionEnd};
 use crate::error::ErrorCode;
-use crate::record::{CONTROL_BIT, at, header};
+use crate::record::{CONTROL_BIT, Marker, TRANSACTIONAL_BIT, at, header};
 
 /// How many batches are remembered of a producer. A client has at most five in flight, so an older one is not sent again.
 pub(super) const WINDOW: usize = 5;
@@ -17,6 +18,8 @@ pub(super) struct ProducerBatch {
     pub epoch: i16,
     pub first_sequence: i32,
     pub last_sequence: i32,
+    /// Whether it is part of the producer's transaction.
+    pub transactional: bool,
 }
 
 /// A batch that was appended.
@@ -39,12 +42,18 @@ pub(super) struct ProducerState {
     count: usize,
     /// When it wrote last, by this broker's clock; when it was read back, after a restart.
     seen_ms: i64,
+    /// That of the coordinator that ended its last transaction; -1 before the first one ended.
+    pub coordinator_epoch: i32,
+    /// The first offset of its open transaction.
+    pub transaction: Option<i64>,
 }
 
 /// All producers of a partition.
 #[derive(Debug, Default)]
 pub(super) struct ProducerStates {
     by_id: BTreeMap<i64, ProducerState>,
+    /// Those that they have not ended.
+    pub transactions: Transactions,
     /// Up to when producers that write no more were forgotten.
     expired_ms: i64,
 }
@@ -59,7 +68,8 @@ impl ProducerBatch {
     /// From a whole header; none if the batch has no producer, or is a marker, which has no sequence.
     pub fn of(batch: &[u8]) -> Option<Self> {
         let id = header::i64(batch, at::PRODUCER_ID);
-        if id < 0 || header::i16(batch, at::ATTRIBUTES) & CONTROL_BIT != 0 {
+        let attributes = header::i16(batch, at::ATTRIBUTES);
+        if id < 0 || attributes & CONTROL_BIT != 0 {
             return None;
         }
         let first_sequence = header::i32(batch, at::BASE_SEQUENCE);
@@ -68,6 +78,7 @@ impl ProducerBatch {
             epoch: header::i16(batch, at::PRODUCER_EPOCH),
             first_sequence,
             last_sequence: sequence_after(first_sequence, header::i32(batch, at::LAST_OFFSET_DELTA)),
+            transactional: attributes & TRANSACTIONAL_BIT != 0,
         })
     }
 }
@@ -98,9 +109,15 @@ impl Appended {
 impl ProducerState {
     /// A producer with its last batch only: what a snapshot keeps.
     pub fn with_last(epoch: i16, last: Option<Appended>, seen_ms: i64) -> Self {
-        let mut state = Self { epoch, appended: [Appended::default(); WINDOW], count: 0, seen_ms };
+        let appended = [Appended::default(); WINDOW];
+        let mut state = Self { epoch, appended, count: 0, seen_ms, coordinator_epoch: -1, transaction: None };
         last.into_iter().for_each(|last| state.push(last));
         state
+    }
+
+    /// Goes on with another epoch: what was sent with the old one is not known any more. A transaction stays open.
+    fn renew(&mut self, epoch: i16) {
+        (self.epoch, self.count) = (epoch, 0);
     }
 
     /// When it wrote last, by the broker's clock.
@@ -127,6 +144,15 @@ impl ProducerStates {
     /// Whether a batch may be appended; the one that was appended before, if it is that again.
     pub fn check(&self, batch: ProducerBatch) -> Result<Option<Appended>, Refusal> {
         let Some(state) = self.by_id.get(&batch.id) else { return Ok(None) };
+        let before = self.check_sequence(state, batch)?;
+        if before.is_none() && !batch.transactional && state.transaction.is_some() {
+            let text = format!("producer {} writes outside of its transaction, which is open", batch.id);
+            return Err(Refusal::new(ErrorCode::InvalidTxnState, text));
+        }
+        Ok(before)
+    }
+
+    fn check_sequence(&self, state: &ProducerState, batch: ProducerBatch) -> Result<Option<Appended>, Refusal> {
         let ProducerBatch { id, epoch, first_sequence, .. } = batch;
         if epoch < state.epoch {
             let text = format!("producer {id} writes with epoch {epoch}, it is at {} already", state.epoch);
@@ -142,14 +168,37 @@ impl ProducerStates {
         if let Some(before) = state.appended().iter().find(|appended| appended.is(batch)) {
             return Ok(Some(*before));
         }
-        match state.appended().last() {
-            Some(last) if sequence_after(last.last_sequence, 1) != first_sequence => {
-                let expected = sequence_after(last.last_sequence, 1);
-                let text = format!("producer {id}, epoch {epoch}: sequence {first_sequence} comes where {expected} was expected");
-                Err(Refusal::new(ErrorCode::OutOfOrderSequenceNumber, text))
-            }
-            _ => Ok(None),
+        // None but a marker may have brought the epoch here.
+        let expected = state.appended().last().map_or(0, |last| sequence_after(last.last_sequence, 1));
+        if expected != first_sequence {
+            let text = format!("producer {id}, epoch {epoch}: sequence {first_sequence} comes where {expected} was expected");
+            return Err(Refusal::new(ErrorCode::OutOfOrderSequenceNumber, text));
         }
+        Ok(None)
+    }
+
+    /// Whether a marker may be written.
+    pub fn check_end(&self, end: &TransactionEnd) -> Result<(), Refusal> {
+        let TransactionEnd { producer_id: id, producer_epoch: epoch, coordinator_epoch, .. } = *end;
+        if id < 0 || epoch < 0 {
+            return Err(Refusal::new(
+                ErrorCode::InvalidRecord,
+                format!("producer {id}, epoch {epoch}: no transaction is theirs"),
+            ));
+        }
+        let Some(state) = self.by_id.get(&id) else { return Ok(()) };
+        if epoch < state.epoch {
+            let text = format!("producer {id}: a transaction of epoch {epoch} is ended, it is at {} already", state.epoch);
+            return Err(Refusal::new(ErrorCode::InvalidProducerEpoch, text));
+        }
+        if coordinator_epoch < state.coordinator_epoch {
+            let text = format!(
+                "producer {id}: its transaction is ended by a coordinator of epoch {coordinator_epoch}, one of {} did so before",
+                state.coordinator_epoch
+            );
+            return Err(Refusal::new(ErrorCode::TransactionCoordinatorFenced, text));
+        }
+        Ok(())
     }
 
     /// All of them, by id.
@@ -158,7 +207,14 @@ impl ProducerStates {
             let last = state.appended().last();
             let last_sequence = last.map_or(-1, |last| last.last_sequence);
             let last_timestamp = last.map_or(-1, |last| last.timestamp);
-            ProducerDescription { id: *id, epoch: state.epoch, last_sequence, last_timestamp }
+            ProducerDescription {
+                id: *id,
+                epoch: state.epoch,
+                last_sequence,
+                last_timestamp,
+                coordinator_epoch: state.coordinator_epoch,
+                transaction_start: state.transaction,
+            }
         })
     }
 
@@ -171,6 +227,9 @@ impl ProducerStates {
     }
 
     pub fn insert(&mut self, id: i64, state: ProducerState) {
+        if let Some(first) = state.transaction {
+            self.transactions.begin(first, id);
+        }
         self.by_id.insert(id, state);
     }
 
@@ -190,26 +249,57 @@ impl ProducerStates {
         self.by_id.get(&id)?.appended().last().map(|last| last.last_offset)
     }
 
-    /// Remembers a batch of the log by its header.
+    /// Remembers a batch of the log by its header; of a control batch more than that is needed.
     pub fn read(&mut self, batch: &[u8], now_ms: i64) {
+        let base_offset = header::i64(batch, at::BASE_OFFSET);
         if let Some(producer) = ProducerBatch::of(batch) {
-            self.note(producer, Appended::of(batch, header::i64(batch, at::BASE_OFFSET)), now_ms);
+            self.note(producer, Appended::of(batch, base_offset), now_ms);
+            return;
         }
+        let (id, epoch) = (header::i64(batch, at::PRODUCER_ID), header::i16(batch, at::PRODUCER_EPOCH));
+        if id < 0 || header::i16(batch, at::ATTRIBUTES) & TRANSACTIONAL_BIT == 0 {
+            return;
+        }
+        if let Some(Marker { commits, coordinator_epoch }) = Marker::of(batch) {
+            let end = TransactionEnd { producer_id: id, producer_epoch: epoch, coordinator_epoch, committed: commits };
+            self.end(&end, base_offset, now_ms);
+        } else if header::i32(batch, at::COUNT) == 0 {
+            // A marker whose whole transaction was compacted away: all that it tells is the epoch.
+            self.of_epoch(id, epoch, now_ms);
+        }
+    }
+
+    fn of_epoch(&mut self, id: i64, epoch: i16, now_ms: i64) -> &mut ProducerState {
+        let state = self.by_id.entry(id).or_insert_with(|| ProducerState::with_last(epoch, None, now_ms));
+        if state.epoch != epoch {
+            state.renew(epoch);
+        }
+        state.seen_ms = now_ms;
+        state
     }
 
     /// Remembers a batch that was appended.
     pub fn note(&mut self, producer: ProducerBatch, appended: Appended, now_ms: i64) {
-        let fresh = ProducerState::with_last(producer.epoch, None, now_ms);
-        let state = self.by_id.entry(producer.id).or_insert(fresh);
-        if state.epoch != producer.epoch {
-            *state = fresh;
-        }
+        let state = self.of_epoch(producer.id, producer.epoch, now_ms);
         state.push(appended);
-        state.seen_ms = now_ms;
+        if producer.transactional && state.transaction.is_none() {
+            let first = appended.base_offset();
+            state.transaction = Some(first);
+            self.transactions.begin(first, producer.id);
+        }
     }
 
-    /// Forgets who wrote nothing for `expiration_ms`, at most every `interval_ms`: a batch that such a producer sends again is
-    /// taken for a new one.
+    /// Remembers a marker that was appended.
+    pub fn end(&mut self, end: &TransactionEnd, offset: i64, now_ms: i64) {
+        let state = self.of_epoch(end.producer_id, end.producer_epoch, now_ms);
+        state.coordinator_epoch = end.coordinator_epoch;
+        if let Some(first) = state.transaction.take() {
+            self.transactions.end(first, end.producer_id, offset);
+        }
+    }
+
+    /// Forgets who wrote nothing for `expiration_ms` and has no open transaction, at most every `interval_ms`: a batch that such a
+    /// producer sends again is taken for a new one.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64, interval_ms: i64) {
         // A clock that was put back starts over.
         if (self.expired_ms..self.expired_ms.saturating_add(interval_ms)).contains(&now_ms) {
@@ -221,6 +311,6 @@ impl ProducerStates {
 
     /// The same, at once.
     pub fn forget(&mut self, now_ms: i64, expiration_ms: i64) {
-        self.by_id.retain(|_, state| now_ms.saturating_sub(state.seen_ms) < expiration_ms);
+        self.by_id.retain(|_, state| state.transaction.is_some() || now_ms.saturating_sub(state.seen_ms) < expiration_ms);
     }
 }

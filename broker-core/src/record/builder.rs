@@ -1,7 +1,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::compression::{Codec, Compression};
-use super::{CODEC_BITS, HEADER_BYTES, LENGTH_END, at, header, varint};
+use super::{CODEC_BITS, HEADER_BYTES, LENGTH_END, TRANSACTIONAL_BIT, at, header, varint};
 
 /// The least and the most that is allocated at once: consecutive small batches share it. It doubles from the least on, so
 /// that a builder that is seldom used holds little.
@@ -22,6 +22,7 @@ pub struct BatchBuilder {
     max_timestamp: i64,
     compression: Compression,
     producer: Option<(i64, i16, i32)>,
+    transactional: bool,
 }
 
 impl Default for BatchBuilder {
@@ -35,6 +36,7 @@ impl Default for BatchBuilder {
             max_timestamp: 0,
             compression: Compression::NONE,
             producer: None,
+            transactional: false,
         }
     }
 }
@@ -54,6 +56,11 @@ impl BatchBuilder {
     /// The next batch that is built is this producer's: its id, its epoch, and the sequence of the first record.
     pub fn producer(&mut self, id: i64, epoch: i16, sequence: i32) {
         self.producer = Some((id, epoch, sequence));
+    }
+
+    /// The next batch that is built is part of its producer's transaction.
+    pub fn transactional(&mut self) {
+        self.transactional = true;
     }
 
     /// Finds room for a batch whose header and first record take `first` bytes: in the chunk that the last one left, if a
@@ -133,7 +140,8 @@ impl BatchBuilder {
         index as u32
     }
 
-    /// Finishes the batch: base offset 0, checksum set. The builder is empty again, and the next batch has no producer.
+    /// Finishes the batch: base offset 0, checksum set. The builder is empty again, and the next batch has no producer
+    /// and belongs to no transaction.
     pub fn build(&mut self) -> BytesMut {
         let count = std::mem::take(&mut self.count);
         if count == 0 {
@@ -159,6 +167,9 @@ impl BatchBuilder {
         batch[at::PRODUCER_EPOCH..at::PRODUCER_EPOCH + 2].copy_from_slice(&epoch.to_be_bytes());
         batch[at::BASE_SEQUENCE..at::BASE_SEQUENCE + 4].copy_from_slice(&sequence.to_be_bytes());
         batch[at::COUNT..at::COUNT + 4].copy_from_slice(&count.to_be_bytes());
+        if std::mem::take(&mut self.transactional) {
+            batch[at::ATTRIBUTES + 1] |= TRANSACTIONAL_BIT as u8;
+        }
         set_crc(&mut batch);
         batch
     }

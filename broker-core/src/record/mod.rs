@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod builder;
 mod compression;
 mod iter;
+mod marker;
 mod murmur2;
 mod renumber;
 pub(crate) mod varint;
@@ -13,6 +14,7 @@ pub use builder::BatchBuilder;
 pub use compression::{Codec, CodecError, Compression};
 pub(crate) use iter::Passed;
 pub use iter::{HeaderView, RecordView, Records};
+pub(crate) use marker::{MARKER_BYTES_MAX, Marker};
 pub use murmur2::murmur2;
 pub(crate) use renumber::{put_record, renumbered};
 

@@ -1,6 +1,6 @@
 //! DescribeProducers (61), version 0: the idempotent producers that a partition remembers.
 //!
-//! There are no transactions, so none is open, and none has a coordinator.
+//! With the first offset of the transaction that it has open, and the epoch of the coordinator that ended its last one.
 
 use kafka_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
@@ -36,6 +36,6 @@ fn described(producer: ProducerDescription) -> ProducerState {
         .with_producer_epoch(i32::from(producer.epoch))
         .with_last_sequence(producer.last_sequence)
         .with_last_timestamp(producer.last_timestamp)
-        .with_coordinator_epoch(-1)
-        .with_current_txn_start_offset(-1)
+        .with_coordinator_epoch(producer.coordinator_epoch)
+        .with_current_txn_start_offset(producer.transaction_start.unwrap_or(-1))
 }

@@ -8,7 +8,7 @@
 //! - With acks 1 and -1 the answer comes when the batch is in the log, and as durable as the topic's `flush.messages` asks: there is
 //!   one broker, so both mean the same.
 //!
-//! Left out: transactions.
+//! Left out: transactions. There is no coordinator that would end one, so a transactional id or batch is refused.
 
 use bytes::BytesMut;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
@@ -21,7 +21,7 @@ use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
 use crate::quota::QuotaKind;
-use crate::record::{Batch, Codec, at};
+use crate::record::{Batch, CONTROL_BIT, Codec, TRANSACTIONAL_BIT, at, header};
 use crate::server::connection::Client;
 use crate::server::dispatch::Maybe;
 use crate::server::header::Request;
@@ -118,10 +118,15 @@ fn produce(
         .with_log_start_offset(partition.log_start()))
 }
 
-/// Whether there is a whole batch, of the one format that is taken.
+/// Whether there is a whole batch, of the one format that is taken, and of no transaction.
 fn check_batch(topic: &str, index: i32, records: &[u8]) -> Result<(), Error> {
     let magic = records.get(at::MAGIC).copied();
     if records.len() >= at::RECORDS && magic == Some(MAGIC) {
+        let attributes = header::i16(records, at::ATTRIBUTES);
+        if attributes & TRANSACTIONAL_BIT != 0 && attributes & CONTROL_BIT == 0 {
+            let text = format!("{topic}-{index}: transactions have no coordinator here; send without a transactional id");
+            return Err(Error::new(ErrorCode::InvalidRecord, text));
+        }
         return Ok(());
     }
     let text = match magic {

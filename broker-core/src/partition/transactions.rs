@@ -1,0 +1,97 @@
+//! Transactions, as a partition sees them: one is open from a producer's first transactional batch to the marker that ends it. Who
+//! reads committed records only sees nothing at or behind the first one that is undecided.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+use super::producer_state::ProducerStates;
+use super::{PartitionHandle, Produced};
+use crate::error::Error;
+use crate::record::Marker;
+
+/// How a producer's transaction ends, as its coordinator tells the partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionEnd {
+    /// The producer's id.
+    pub producer_id: i64,
+    /// Its epoch: that of the transaction, or a later one, which fences whoever still writes with the old one.
+    pub producer_epoch: i16,
+    /// The coordinator's epoch: one that is older than what the partition has seen is fenced.
+    pub coordinator_epoch: i32,
+    /// Whether it is committed; aborted otherwise.
+    pub committed: bool,
+}
+
+/// The undecided transactions of a partition.
+#[derive(Debug, Default)]
+pub(super) struct Transactions {
+    /// The first offset of each open one, and its producer.
+    open: BTreeSet<(i64, i64)>,
+    /// First offset and marker's offset of those whose marker does not count yet, being not durable.
+    ending: BTreeMap<i64, i64>,
+}
+
+impl Transactions {
+    pub fn begin(&mut self, first_offset: i64, producer: i64) {
+        self.open.insert((first_offset, producer));
+    }
+
+    /// One has a marker. What is stable once that counts: all before the first that is open still, or all up to the marker.
+    pub fn end(&mut self, first_offset: i64, producer: i64, marker: i64) -> i64 {
+        self.open.remove(&(first_offset, producer));
+        self.ending.insert(first_offset, marker);
+        self.open.first().map_or(marker + 1, |(first, _)| *first)
+    }
+
+    /// Everything before an offset counts.
+    pub fn settle(&mut self, high_watermark: i64) {
+        self.ending.retain(|_, marker| *marker >= high_watermark);
+    }
+
+    /// Whether there are markers that do not count yet.
+    pub fn is_ending(&self) -> bool {
+        !self.ending.is_empty()
+    }
+
+    /// The first offset of all that are undecided; behind every offset if none is.
+    pub fn first_unstable(&self) -> i64 {
+        let open = self.open.first().map_or(i64::MAX, |(first, _)| *first);
+        self.ending.first_key_value().map_or(open, |(first, _)| open.min(*first))
+    }
+}
+
+impl PartitionHandle {
+    /// Behind the last offset whose records are decided: before the first offset of the oldest open transaction.
+    pub fn stable_offset(&self) -> i64 {
+        // In this order: who shows a new end has shown the transaction that begins before it.
+        let end = self.end_offset();
+        let first_unstable = self.0.unstable.load(Ordering::Acquire);
+        end.min(first_unstable).max(self.log_start().min(end))
+    }
+
+    /// Ends a producer's transaction here: appends the marker that says how. It does no harm if none is open, so a coordinator that
+    /// does not know may say it again.
+    pub fn end_transaction(&self, end: &TransactionEnd) -> Result<Produced, Error> {
+        self.check_there()?;
+        let (now, config) = (self.0.surroundings.clock.wall_ms(), self.config());
+        let marker = Marker { commits: end.committed, coordinator_epoch: end.coordinator_epoch };
+        let batch = marker.batch(end.producer_id, end.producer_epoch, now);
+        let mut state = self.state();
+        self.check_there()?;
+        state.producers.check_end(end).map_err(|refusal| refusal.on(&self.0.id))?;
+        let base_offset = state.log.end();
+        // Its timestamp is no record's: nobody who asks for a time is shown it.
+        let ask = self.append(&mut state, batch, 1, (-1, now), config.topic.flush_ms)?;
+        state.producers.end(end, base_offset, now);
+        self.settle_transactions(&mut state.producers);
+        self.tell(state);
+        self.ask(ask);
+        Ok(Produced { base_offset, end_offset: base_offset + 1, log_append_time: None, duplicate: false })
+    }
+
+    /// To be called when a marker was written, or when more counts than before.
+    pub(super) fn settle_transactions(&self, producers: &mut ProducerStates) {
+        producers.transactions.settle(self.end_offset());
+        self.0.unstable.store(producers.transactions.first_unstable(), Ordering::Release);
+    }
+}
