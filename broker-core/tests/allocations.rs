@@ -64,6 +64,22 @@ fn produce_and_fetch_allocate_by_the_batch() {
     plain_batches();
     as_clients_send_them();
     large_lz4_blocks_that_are_only_claimed();
+    topics_are_found_by_their_ids();
+}
+
+/// However many there are: a lookup that went through all of them would hold each of them for a moment.
+fn topics_are_found_by_their_ids() {
+    let broker = Broker::in_memory();
+    let ids: Vec<_> =
+        (0..500).map(|n| broker.create_topic(&NewTopic::new(format!("t{n}")).partitions(1)).expect("made").id).collect();
+    let (allocated, _) = allocations(|| {
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(*broker.topic_by_id(*id).expect("there").name, *format!("t{n}"));
+        }
+    });
+    assert!(allocated <= 2 * ids.len(), "{allocated} allocations for {} lookups", ids.len());
+    broker.delete_topic("t7").expect("deleted");
+    assert_eq!((broker.topic_by_id(ids[7]), broker.topic_by_id(ids[8]).is_some()), (None, true));
 }
 
 /// Some clients say that their blocks are of 4 MiB, whatever is in them.

@@ -7,6 +7,7 @@ mod manifest;
 mod open;
 mod producer_ids;
 mod store;
+mod topic_map;
 mod topics;
 #[cfg(feature = "server")]
 mod users;

@@ -7,6 +7,7 @@ use super::data_folder::Found;
 use super::manifest::Manifest;
 use super::producer_ids::ProducerIds;
 use super::store::Store;
+use super::topic_map::TopicMap;
 use super::topics::Topic;
 use super::{Broker, Inner};
 use crate::config::BrokerConfig;
@@ -116,7 +117,7 @@ impl BrokerBuilder {
         let offsets = counts.remove(OFFSETS_TOPIC).unwrap_or(0);
         // Another stream than the member ids': who sees one must not guess the other.
         let random = Random::new(!seed);
-        let mut topics = BTreeMap::new();
+        let mut topics = TopicMap::default();
         for (name, count) in counts {
             if Topic::finish_delete(disk.as_ref(), &name, count)? {
                 continue;
@@ -128,8 +129,7 @@ impl BrokerBuilder {
             if !known {
                 manifest.store(disk.as_ref(), &name)?;
             }
-            let topic = Topic::open(&surroundings, &name, manifest, &self.config, Some(&found))?;
-            topics.insert(topic.name.clone(), topic);
+            topics.insert(Topic::open(&surroundings, &name, manifest, &self.config, Some(&found))?);
         }
         let producer_ids = ProducerIds::load(&disk)?;
         #[cfg(feature = "server")]

@@ -1,16 +1,15 @@
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::Broker;
 use super::data_folder::{Checkpoints, DataFolder};
 use super::open::OFFSETS_TOPIC;
-use super::topics::Topic;
+use super::topic_map::TopicMap;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
 use crate::runtime::{Kept, Shard};
 
-/// The open topics, by name.
-pub(super) type Topics = RwLock<BTreeMap<Arc<str>, Topic>>;
+/// The open topics.
+pub(super) type Topics = RwLock<TopicMap>;
 
 /// Everything of a broker that is on its disk. Whoever keeps house holds it without holding the broker.
 pub(super) struct Store {
@@ -36,7 +35,7 @@ impl Store {
 impl Kept for Store {
     fn partitions(&self) -> Vec<PartitionHandle> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<PartitionHandle> = topics.values().flat_map(|topic| topic.partitions.iter().cloned()).collect();
+        let mut all: Vec<PartitionHandle> = topics.iter().flat_map(|topic| topic.partitions.iter().cloned()).collect();
         drop(topics);
         for shard in self.shards.iter() {
             all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned());

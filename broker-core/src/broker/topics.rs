@@ -6,6 +6,7 @@ use super::Broker;
 use super::data_folder::Found;
 use super::manifest::Manifest;
 use super::open::OFFSETS_TOPIC;
+use super::topic_map::TopicMap;
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::{TopicId, TopicPartition};
@@ -141,7 +142,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// By how many partitions a topic grows to have `total`, if it may.
-fn check_total(topics: &BTreeMap<Arc<str>, Topic>, name: &str, total: i32) -> Result<i32, Error> {
+fn check_total(topics: &TopicMap, name: &str, total: i32) -> Result<i32, Error> {
     if name == OFFSETS_TOPIC {
         return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal: it stays as it is")));
     }
@@ -171,7 +172,7 @@ impl Broker {
                 let _ = Topic::remove_folders(self.0.disk.as_ref(), &topic.name, count);
             })?;
             let description = made.describe();
-            topics.insert(made.name.clone(), made);
+            topics.insert(made);
             description
         };
         self.changed();
@@ -193,8 +194,8 @@ impl Broker {
     }
 
     /// Whether there may be so many more partitions.
-    fn check_room(&self, topics: &BTreeMap<Arc<str>, Topic>, more: i32) -> Result<(), Error> {
-        let (have, most) = (topics.values().map(|topic| topic.partitions.len()).sum::<usize>(), self.0.config.partitions_max);
+    fn check_room(&self, topics: &TopicMap, more: i32) -> Result<(), Error> {
+        let (have, most) = (topics.iter().map(|topic| topic.partitions.len()).sum::<usize>(), self.0.config.partitions_max);
         if have + more as usize > most {
             let text = format!("{more} more partitions: there are {have}, and partitions.max is {most}");
             return Err(Error::new(ErrorCode::PolicyViolation, text));
@@ -203,7 +204,7 @@ impl Broker {
     }
 
     /// How many partitions a new topic gets, and its settings, if it may be.
-    fn check_new(&self, topics: &BTreeMap<Arc<str>, Topic>, topic: &NewTopic) -> Result<(i32, Overrides), Error> {
+    fn check_new(&self, topics: &TopicMap, topic: &NewTopic) -> Result<(i32, Overrides), Error> {
         check_name(&topic.name)?;
         let count = topic.partitions.unwrap_or(self.0.config.num_partitions);
         if !(1..=PARTITIONS_MAX).contains(&count) {
@@ -211,13 +212,13 @@ impl Broker {
             return Err(Error::new(ErrorCode::InvalidPartitions, text));
         }
         let overrides = Overrides::new(&topic.name, &topic.configs, &self.0.config.topic_defaults)?;
-        if topics.contains_key(topic.name.as_str()) {
+        if topics.get(&topic.name).is_some() {
             return Err(Error::new(ErrorCode::TopicAlreadyExists, format!("topic '{}' exists already", topic.name)));
         }
         self.check_room(topics, count)?;
         let plain = |byte: u8| if byte == b'.' { b'_' } else { byte };
         let alike = |other: &str| other.len() == topic.name.len() && other.bytes().map(plain).eq(topic.name.bytes().map(plain));
-        if let Some(other) = topics.keys().find(|other| alike(other)) {
+        if let Some(other) = topics.iter().map(|other| &other.name).find(|other| alike(other)) {
             let text = format!("topic '{}' collides with '{other}': '.' and '_' count as the same in metrics", topic.name);
             return Err(Error::new(ErrorCode::InvalidTopic, text));
         }
@@ -297,10 +298,18 @@ impl Broker {
         self.0.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Topic::describe)
     }
 
+    /// The topic of an id, if it is there.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<TopicDescription> {
+        if id == TopicId::OFFSETS {
+            return Some(self.offsets_topic());
+        }
+        self.0.topics.read().unwrap_or_else(PoisonError::into_inner).by_id(id).map(Topic::describe)
+    }
+
     /// All topics, by name, the internal one included.
     pub fn topics(&self) -> Vec<TopicDescription> {
         let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = topics.values().map(Topic::describe).chain([self.offsets_topic()]).collect();
+        let mut all: Vec<_> = topics.iter().map(Topic::describe).chain([self.offsets_topic()]).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }

@@ -72,11 +72,9 @@ fn uuid(id: TopicId) -> Uuid {
 
 /// The topic of an id.
 fn topic_by_id(client: &Client, id: Uuid) -> Result<TopicDescription, Error> {
-    let found = client.shared.broker.topics().into_iter().find(|topic| topic.id.bytes() == *id.as_bytes());
-    found.ok_or_else(|| {
-        let id = TopicId::from_bytes(*id.as_bytes());
-        Error::new(ErrorCode::UnknownTopicId, format!("there is no topic of id {id}"))
-    })
+    let id = TopicId::from_bytes(*id.as_bytes());
+    let found = client.shared.broker.topic_by_id(id);
+    found.ok_or_else(|| Error::new(ErrorCode::UnknownTopicId, format!("there is no topic of id {id}")))
 }
 
 /// A time-out on the wire, where less than none is none.
