@@ -98,6 +98,14 @@ codes! {
     TransactionCoordinatorFenced = 52 "TRANSACTION_COORDINATOR_FENCED" false;
     /// The batch's format is older than v2.
     UnsupportedForMessageFormat = 43 "UNSUPPORTED_FOR_MESSAGE_FORMAT" false;
+    /// No right to do this to the topic.
+    TopicAuthorizationFailed = 29 "TOPIC_AUTHORIZATION_FAILED" false;
+    /// No right to do this to the group.
+    GroupAuthorizationFailed = 30 "GROUP_AUTHORIZATION_FAILED" false;
+    /// No right to do this to the cluster.
+    ClusterAuthorizationFailed = 31 "CLUSTER_AUTHORIZATION_FAILED" false;
+    /// No right to do this by the transactional id.
+    TransactionalIdAuthorizationFailed = 53 "TRANSACTIONAL_ID_AUTHORIZATION_FAILED" false;
     /// Nobody's rights are looked at.
     SecurityDisabled = 54 "SECURITY_DISABLED" false;
     /// The storage failed; the partition takes no more writes.

@@ -22,8 +22,10 @@ const CLEAN: &str = ".kafka_cleanshutdown";
 const USERS: &str = "scram-users";
 /// Quotas of the port's clients.
 const QUOTAS: &str = "client-quotas";
+/// Rules about what the port's clients may do.
+const ACLS: &str = "acls";
 /// All files that belong beside the partitions' folders.
-const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, COMPACTED, producer_ids::FILE, USERS, QUOTAS];
+const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, COMPACTED, producer_ids::FILE, USERS, QUOTAS, ACLS];
 /// What file systems themselves put at their top.
 const NOBODYS: &[&str] = &["lost+found"];
 

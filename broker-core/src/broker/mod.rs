@@ -66,6 +66,9 @@ struct Inner {
     users: crate::security::Users,
     #[cfg(feature = "server")]
     quotas: crate::quota::Quotas,
+    /// What the port's clients may do, where rights are looked at.
+    #[cfg(feature = "server")]
+    acls: crate::security::Acls,
 }
 
 impl Broker {

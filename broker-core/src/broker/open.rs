@@ -134,6 +134,8 @@ impl BrokerBuilder {
         let producer_ids = ProducerIds::load(&disk)?;
         #[cfg(feature = "server")]
         let (users, quotas) = (crate::security::Users::load(&disk)?, crate::quota::Quotas::load(&disk)?);
+        #[cfg(feature = "server")]
+        let acls = crate::security::Acls::load(&disk)?;
         let shards = open_shards(&surroundings, &self.config, offsets, &found)?;
         let retention = OffsetsRetention {
             retention_ms: i64::from(self.config.offsets_retention_minutes) * 60_000,
@@ -169,6 +171,8 @@ impl BrokerBuilder {
             users,
             #[cfg(feature = "server")]
             quotas,
+            #[cfg(feature = "server")]
+            acls,
         }));
         if found.speaks_of_others(|id| broker.partition(&id.topic, id.partition).is_ok() || &*id.topic == OFFSETS_TOPIC) {
             broker.0.store.checkpoint()?;

@@ -1,10 +1,13 @@
-//! Who may come in: users, as Kafka keeps them. Pure but for the folder they are kept in; the server asks.
+//! Who may come in, and what they may do: users and rules, as Kafka has them. Pure but for the folder they are kept in; the server
+//! asks.
 
+mod acl;
 mod conversation;
 mod scram;
 mod table;
 mod users;
 
+pub(crate) use acl::{Acls, CLUSTER, Operation, Pattern, PatternFilter, Permission, ResourceKind, Rule, RuleFilter, Who};
 pub(crate) use conversation::{Conversation, Step};
 pub use scram::{ScramCredential, ScramMechanism};
 pub(crate) use table::Table;

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::rights::AUTHORIZER;
 use super::session::SaslMechanism;
 use super::tls::{SslConfig, Tls};
 use crate::security::ScramMechanism;
@@ -32,6 +33,13 @@ pub struct ServerConfig {
     pub connections_authentication_max: Duration,
     /// `ssl.*`: certificates, for ports of SSL and SASL_SSL.
     pub ssl: SslConfig,
+    /// `authorizer.class.name`: whether rules say who may do what. Empty: nobody's rights are looked at, the default;
+    /// `org.apache.kafka.metadata.authorizer.StandardAuthorizer`: they are.
+    pub authorizer_class_name: String,
+    /// `super.users`: who may do everything, each as `User:name`; nobody.
+    pub super_users: Vec<String>,
+    /// `allow.everyone.if.no.acl.found`: whether all may do everything to what no rule is about; false.
+    pub allow_everyone_if_no_acl_found: bool,
     /// `node.id`: 0.
     pub node_id: i32,
     /// The cluster's name for clients that compare it.
@@ -71,6 +79,9 @@ impl Default for ServerConfig {
             connection_failed_authentication_delay: Duration::from_millis(100),
             connections_authentication_max: Duration::from_secs(30),
             ssl: SslConfig::default(),
+            authorizer_class_name: String::new(),
+            super_users: Vec::new(),
+            allow_everyone_if_no_acl_found: false,
             node_id: 0,
             cluster_id: "embedded-kafka-cluster".to_owned(),
             socket_request_max_bytes: 104_857_600,
@@ -131,6 +142,7 @@ impl ServerConfig {
             format!("sasl.server.max.receive.size is {}: 1024 to 2147483647", self.sasl_server_max_receive_size),
         );
         check(!self.connections_authentication_max.is_zero(), "connections.authentication.max.ms is 0: at least 1".to_owned());
+        self.check_authorizer(&mut check);
         check(self.node_id >= 0, format!("node.id is {}: 0 or more", self.node_id));
         check(!self.cluster_id.is_empty(), "the cluster's id is empty".to_owned());
         check(
@@ -152,6 +164,26 @@ impl ServerConfig {
         check(self.max_connections_per_ip >= 1, "max.connections.per.ip is 0: at least 1".to_owned());
         check(!self.connections_max_idle.is_zero(), "connections.max.idle.ms is 0: at least 1".to_owned());
         problems
+    }
+
+    /// Whether rights are looked at.
+    pub(super) fn has_authorizer(&self) -> bool {
+        !self.authorizer_class_name.is_empty()
+    }
+
+    fn check_authorizer(&self, check: &mut impl FnMut(bool, String)) {
+        let class = &self.authorizer_class_name;
+        check(
+            !self.has_authorizer() || class == AUTHORIZER,
+            format!("authorizer.class.name is '{class}', which is not built: {AUTHORIZER} is, or none"),
+        );
+        for user in &self.super_users {
+            let named = user.strip_prefix("User:").is_some_and(|name| !name.is_empty());
+            check(named, format!("super.users: '{user}' is not 'User:' and a name, as in User:ann;User:bob"));
+        }
+        let nobody_asks = |name: &str| format!("{name} is set, but no authorizer.class.name: nobody's rights are looked at");
+        check(self.has_authorizer() || self.super_users.is_empty(), nobody_asks("super.users"));
+        check(self.has_authorizer() || !self.allow_everyone_if_no_acl_found, nobody_asks("allow.everyone.if.no.acl.found"));
     }
 }
 

@@ -4,8 +4,8 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::frame::{self, READ_BYTES};
 use super::header::Request;
 use super::memory::Share;
 use super::outgoing::Outgoing;
+use super::rights::Subject;
 use super::session::Session;
 use super::tls::Tls;
 use crate::quota::QuotaKind;
@@ -54,13 +55,16 @@ pub(super) struct Client {
     protocol: SecurityProtocol,
     /// Who it is.
     pub session: Session,
+    /// Who it is to the rules, once they were asked.
+    pub subject: OnceLock<Subject>,
     /// How long it must wait for what it took with this request, in milliseconds.
     throttled_ms: AtomicU64,
 }
 
 impl Client {
     pub fn new(shared: Arc<Shared>, peer: SocketAddr, local: SocketAddr, protocol: SecurityProtocol) -> Self {
-        Self { shared, peer, local, protocol, session: Session::new(protocol), throttled_ms: AtomicU64::new(0) }
+        let session = Session::new(protocol);
+        Self { shared, peer, local, protocol, session, subject: OnceLock::new(), throttled_ms: AtomicU64::new(0) }
     }
 
     /// Counts what the client took of its quota; how long it must wait for that, as its answer says it in milliseconds.

@@ -118,6 +118,8 @@ apis! {
     22 InitProducerId 0..=5, read from 0, init_producer_id as InitProducerIdRequest;
     23 OffsetForLeaderEpoch 2..=4, read from 2, offset_for_leader_epoch as OffsetForLeaderEpochRequest;
     29 DescribeAcls 1..=3, read from 1, describe_acls as DescribeAclsRequest;
+    30 CreateAcls 1..=3, read from 1, create_acls as CreateAclsRequest;
+    31 DeleteAcls 1..=3, read from 1, delete_acls as DeleteAclsRequest;
     32 DescribeConfigs 1..=4, read from 1, describe_configs as DescribeConfigsRequest;
     33 AlterConfigs 0..=2, read from 0, alter_configs as AlterConfigsRequest;
     35 DescribeLogDirs 1..=4, read from 1, describe_log_dirs as DescribeLogDirsRequest;

@@ -84,6 +84,16 @@ impl Settings {
                 server.connections_authentication_max = Duration::from_millis(parsed(name, value)?);
                 Ok(())
             }
+            "authorizer.class.name" => {
+                server.authorizer_class_name = value.to_owned();
+                Ok(())
+            }
+            "super.users" => {
+                let users = value.split(';').map(str::trim).filter(|user| !user.is_empty());
+                server.super_users = users.map(str::to_owned).collect();
+                Ok(())
+            }
+            "allow.everyone.if.no.acl.found" => into(&mut server.allow_everyone_if_no_acl_found, name, value),
             "socket.request.max.bytes" => into(&mut server.socket_request_max_bytes, name, value),
             "fetch.max.bytes" => into(&mut server.fetch_max_bytes, name, value),
             "max.connections" => into(&mut server.max_connections, name, value),
@@ -172,6 +182,28 @@ mod tests {
             ":2: log.dirs is no setting of this broker",
             ":3: num.partitions=many: invalid digit",
             "node.id is -1: 0 or more",
+        ] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+    }
+
+    #[test]
+    fn rights_by_kafkas_names() {
+        let class = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+        let flags = [
+            format!("authorizer.class.name={class}"),
+            "super.users=User:ann; User:CN=bob,O=x;".to_owned(),
+            "allow.everyone.if.no.acl.found=true".to_owned(),
+        ];
+        let server = Settings::read(None, &flags).expect("fine").server;
+        assert_eq!((server.authorizer_class_name.as_str(), server.allow_everyone_if_no_acl_found), (class, true));
+        assert_eq!(server.super_users, ["User:ann", "User:CN=bob,O=x"]);
+        let wrong = ["authorizer.class.name=Mine", "super.users=ann,bob", "allow.everyone.if.no.acl.found=yes"];
+        let told = Settings::read(None, &wrong.map(str::to_owned)).expect_err("refused");
+        for part in [
+            "authorizer.class.name is 'Mine', which is not built",
+            "super.users: 'ann,bob' is not 'User:' and a name, as in User:ann;User:bob",
+            "allow.everyone.if.no.acl.found=yes: provided string was not `true` or `false`",
         ] {
             assert!(told.contains(part), "{part} in {told}");
         }

@@ -10,8 +10,10 @@ use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasRespon
 use super::text;
 use crate::error::{Error, ErrorCode};
 use crate::quota::{Entity, Name};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BOOL, Field, I64, TEXT, array};
 
 type Body = AlterClientQuotasRequest;
@@ -20,7 +22,8 @@ pub(in crate::server) const SHAPE: &[Field] = &[array(&[array(&[TEXT, TEXT]), ar
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> AlterClientQuotasResponse {
     let one = |change: Change| {
-        let result = alter(client, &change, body.validate_only);
+        let right = client.check(Operation::AlterConfigs, Resource::Cluster);
+        let result = right.and_then(|()| alter(client, &change, body.validate_only));
         let part = |part: Wanted| EntityData::default().with_entity_type(part.entity_type).with_entity_name(part.entity_name);
         let answer = EntryData::default().with_error_message(None).with_entity(change.entity.into_iter().map(part).collect());
         match result {

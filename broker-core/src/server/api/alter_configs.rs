@@ -10,8 +10,9 @@ use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::{check_alterable, text};
+use super::{check_alterable, check_right, text};
 use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
 use crate::server::shape::{BOOL, Field, I8, TEXT, array};
@@ -22,7 +23,10 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: AlterC
     let names: Vec<_> = body.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
     let responses = body.resources.into_iter().map(|resource| {
         let (kind, name) = (resource.resource_type, resource.resource_name.clone());
-        let altered = check_alterable(&names, kind, &name).and_then(|()| replace(client, resource, body.validate_only));
+        let right = check_right(client, Operation::AlterConfigs, kind, &name);
+        let altered = right
+            .and_then(|()| check_alterable(&names, kind, &name))
+            .and_then(|()| replace(client, resource, body.validate_only));
         let answer =
             AlterConfigsResourceResponse::default().with_error_message(None).with_resource_type(kind).with_resource_name(name);
         match altered {

@@ -11,8 +11,10 @@ use kafka_protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitio
 
 use super::{check_replicas, text};
 use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, TEXT, array, list};
 
 type Body = AlterPartitionReassignmentsRequest;
@@ -20,6 +22,11 @@ type Body = AlterPartitionReassignmentsRequest;
 pub(in crate::server) const SHAPE: &[Field] = &[I32, array(&[TEXT, array(&[I32, list(&I32)])])];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> AlterPartitionReassignmentsResponse {
+    if let Err(error) = client.check(Operation::Alter, Resource::Cluster) {
+        return AlterPartitionReassignmentsResponse::default()
+            .with_error_code(error.code().code())
+            .with_error_message(Some(text(error)));
+    }
     let responses = body.topics.into_iter().map(|topic| {
         let one = |asked: ReassignablePartition| {
             let answer = ReassignablePartitionResponse::default().with_partition_index(asked.partition_index);

@@ -10,9 +10,11 @@ use kafka_protocol::messages::{AlterUserScramCredentialsRequest, AlterUserScramC
 
 use super::text;
 use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::security::{ScramCredential, ScramMechanism, UserChange};
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BYTES, Field, I8, I32, TEXT, array};
 
 type Body = AlterUserScramCredentialsRequest;
@@ -32,7 +34,8 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
     }
     let results = changes.into_iter().map(|(user, changes)| {
         let answer = UserResult::default().with_user(text(&user)).with_error_message(None);
-        match change(client, &user, changes) {
+        let right = client.check(Operation::Alter, Resource::Cluster);
+        match right.and_then(|()| change(client, &user, changes)) {
             Ok(()) => answer,
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }

@@ -10,8 +10,10 @@ use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse
 
 use super::{check_partitions, check_replicas, text};
 use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BOOL, Field, I32, TEXT, array, list};
 
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, I32, array(&[list(&I32)])]), I32, BOOL];
@@ -22,7 +24,8 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Create
     let wanted = body.topics.iter().map(|topic| (i64::from(topic.count) - have(topic)).max(0)).sum();
     let results = body.topics.into_iter().map(|topic| {
         let answer = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
-        match check_partitions(wanted).and_then(|()| grow(client, &topic, body.validate_only)) {
+        let right = client.check(Operation::Alter, Resource::Topic(&topic.name));
+        match right.and_then(|()| check_partitions(wanted)).and_then(|()| grow(client, &topic, body.validate_only)) {
             Ok(()) => answer,
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }

@@ -16,8 +16,10 @@ use tokio::task::consume_budget;
 use super::{check_partitions, check_replicas, text, uuid};
 use crate::broker::{NewTopic, TopicDescription};
 use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BOOL, Field, I16, I32, TEXT, array, list};
 use crate::topic_config::ConfigEntry;
 
@@ -40,7 +42,8 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         let Some(count) = named.get_mut(&topic.name).filter(|count| **count > 0) else { continue };
         let once = std::mem::take(count) == 1;
         let answer = CreatableTopicResult::default().with_name(topic.name.clone()).with_error_message(None).with_configs(None);
-        let new = check_partitions(wanted).and_then(|()| new_topic(client, topic, once));
+        let right = client.check_create(&topic.name);
+        let new = right.and_then(|()| check_partitions(wanted)).and_then(|()| new_topic(client, topic, once));
         let made = new.and_then(|topic| match body.validate_only {
             true => broker.check_topic(&topic),
             false => broker.create_topic(&topic),
@@ -64,6 +67,11 @@ fn told(
 ) -> CreatableTopicResult {
     if version < 5 {
         return answer;
+    }
+    if let Err(error) = client.check(Operation::DescribeConfigs, Resource::Topic(&made.name)) {
+        // Nor is told what the settings say of partitions.
+        let answer = answer.with_topic_config_error_code(error.code().code()).with_topic_id(uuid(made.id));
+        return answer.with_num_partitions(-1).with_replication_factor(-1);
     }
     let answer = answer.with_num_partitions(made.partitions).with_replication_factor(1).with_topic_id(uuid(made.id));
     if only_checked {

@@ -8,8 +8,10 @@ use kafka_protocol::messages::delete_records_request::DeleteRecordsPartition;
 use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, I64, TEXT, array};
 
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, array(&[I32, I64])]), I32];
@@ -18,7 +20,9 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Delete
     let topics = body.topics.into_iter().map(|topic| {
         let one = |asked: DeleteRecordsPartition| {
             let answer = DeleteRecordsPartitionResult::default().with_partition_index(asked.partition_index);
-            match client.shared.broker.delete_records(&topic.name, asked.partition_index, asked.offset) {
+            let right = client.check(Operation::Delete, Resource::Topic(&topic.name));
+            let broker = &client.shared.broker;
+            match right.and_then(|()| broker.delete_records(&topic.name, asked.partition_index, asked.offset)) {
                 Ok(start) => answer.with_low_watermark(start),
                 Err(error) => answer.with_low_watermark(-1).with_error_code(error.code().code()),
             }

@@ -11,8 +11,10 @@ use uuid::Uuid;
 
 use super::{text, topic_by_id, uuid};
 use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, TEXT, UUID, array, list};
 
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, UUID]).from(6), list(&TEXT).to(5), I32];
@@ -47,6 +49,11 @@ fn delete(client: &Client, name: Option<TopicName>, id: Uuid) -> Result<(TopicNa
     let (name, id) = match name {
         None => {
             let topic = topic_by_id(client, id)?;
+            // Who may not know its name is not told it.
+            if !client.may(Operation::Describe, Resource::Topic(&topic.name)) {
+                let text = format!("no right to Describe the topic of id {}", topic.id);
+                return Err(Error::new(ErrorCode::TopicAuthorizationFailed, text));
+            }
             (TopicName(text(topic.name)), id)
         }
         Some(name) if !id.is_nil() => {
@@ -58,6 +65,7 @@ fn delete(client: &Client, name: Option<TopicName>, id: Uuid) -> Result<(TopicNa
             (name, id)
         }
     };
+    client.check(Operation::Delete, Resource::Topic(&name))?;
     broker.delete_topic(&name)?;
     Ok((name, id))
 }

@@ -10,8 +10,10 @@ use kafka_protocol::messages::{DescribeClientQuotasRequest, DescribeClientQuotas
 use super::text;
 use crate::error::{Error, ErrorCode};
 use crate::quota::{Entity, EntityFilter, Match, Name, QuotaKind};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BOOL, Field, I8, TEXT, array};
 
 type Body = DescribeClientQuotasRequest;
@@ -19,6 +21,12 @@ type Body = DescribeClientQuotasRequest;
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, I8, TEXT]), BOOL];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> DescribeClientQuotasResponse {
+    if let Err(error) = client.check(Operation::DescribeConfigs, Resource::Cluster) {
+        return DescribeClientQuotasResponse::default()
+            .with_entries(None)
+            .with_error_code(error.code().code())
+            .with_error_message(Some(text(error)));
+    }
     let answer = DescribeClientQuotasResponse::default().with_error_message(None);
     match filter(&body) {
         Ok(None) => answer.with_entries(Some(Vec::new())),

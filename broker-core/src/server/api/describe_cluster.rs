@@ -1,4 +1,6 @@
-//! DescribeCluster (60), versions 0 to 1: the one broker. Authorised operations are not told.
+//! DescribeCluster (60), versions 0 to 1: the one broker, which everybody may know of.
+//!
+//! What one may do to the cluster is told to who asks for it.
 
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::{BrokerId, DescribeClusterRequest, DescribeClusterResponse};
@@ -23,7 +25,11 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Descri
     let config = &client.shared.config;
     let node = BrokerId(config.node_id);
     let (host, port) = client.advertised();
-    DescribeClusterResponse::default()
+    let mut answer = DescribeClusterResponse::default();
+    if body.include_cluster_authorized_operations {
+        answer.cluster_authorized_operations = client.authorized_on_cluster();
+    }
+    answer
         .with_cluster_id(text(&config.cluster_id))
         .with_controller_id(node)
         .with_brokers(vec![DescribeClusterBroker::default().with_broker_id(node).with_host(text(host)).with_port(port)])

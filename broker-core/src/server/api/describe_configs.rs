@@ -14,8 +14,9 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
-use super::{BROKER, TOPIC, distinct, refuse_resource, text};
+use super::{BROKER, TOPIC, check_right, distinct, refuse_resource, text};
 use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
 use crate::server::shape::{BOOL, Field, I8, TEXT, array, list};
@@ -31,7 +32,8 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Descri
             .with_error_message(None)
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match entries(client, &resource) {
+        let right = check_right(client, Operation::DescribeConfigs, resource.resource_type, &resource.resource_name);
+        match right.and_then(|()| entries(client, &resource)) {
             Ok(entries) => {
                 let read_only = resource.resource_type != TOPIC || is_internal(client, &resource.resource_name);
                 let wanted = entries.into_iter().filter(|entry| is_asked(&resource, entry.name));

@@ -1,6 +1,6 @@
 //! DescribeGroups (15), versions 0 to 6: groups and their members.
 //!
-//! A group that is not there is `Dead`, and from 6 on an error as well. Authorised operations (3) are not told.
+//! A group that is not there is `Dead`, and from 6 on an error as well. What one may do to a group (3) is told to who asks for it.
 
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
@@ -8,21 +8,33 @@ use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, Gr
 use super::{distinct, text};
 use crate::coordinator::group::{GroupDescription, MemberDescription};
 use crate::error::ErrorCode;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BOOL, Field, TEXT, list};
 
 pub(in crate::server) const SHAPE: &[Field] = &[list(&TEXT), BOOL.from(3)];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let one = |id: GroupId| match client.shared.broker.describe_group(&id) {
-        Some(group) => described(group).with_group_id(id),
-        None if request.version >= 6 => {
-            let message = text(format!("there is no group '{}'", id.as_str()));
-            let code = ErrorCode::GroupIdNotFound.code();
-            dead().with_group_id(id).with_error_code(code).with_error_message(Some(message))
+    let one = |id: GroupId| {
+        if let Err(error) = client.check(Operation::Describe, Resource::Group(&id)) {
+            let message = (request.version >= 6).then(|| text(&error));
+            let refused = DescribedGroup::default().with_group_id(id).with_error_code(error.code().code());
+            return refused.with_error_message(message);
         }
-        None => dead().with_group_id(id),
+        let mut answer = match client.shared.broker.describe_group(&id) {
+            Some(group) => described(group),
+            None if request.version >= 6 => {
+                let message = text(format!("there is no group '{}'", id.as_str()));
+                dead().with_error_code(ErrorCode::GroupIdNotFound.code()).with_error_message(Some(message))
+            }
+            None => dead(),
+        };
+        if body.include_authorized_operations && answer.error_code == 0 {
+            answer.authorized_operations = client.authorized_operations(Resource::Group(&id));
+        }
+        answer.with_group_id(id)
     };
     DescribeGroupsResponse::default().with_groups(distinct(body.groups, GroupId::clone).into_iter().map(one).collect())
 }

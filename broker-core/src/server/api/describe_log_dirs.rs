@@ -12,13 +12,22 @@ use kafka_protocol::messages::describe_log_dirs_response::{
 use kafka_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName};
 
 use super::text;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, TEXT, array, list};
 
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, list(&I32)])];
 
-pub(in crate::server) async fn answer(client: &Client, _: &Request, body: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+pub(in crate::server) async fn answer(
+    client: &Client,
+    request: &Request,
+    body: DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
+    if let Err(error) = client.check(Operation::Describe, Resource::Cluster) {
+        return DescribeLogDirsResponse::default().with_error_code(if request.version >= 3 { error.code().code() } else { 0 });
+    }
     let broker = &client.shared.broker;
     let mut topics = BTreeMap::<_, Vec<_>>::new();
     for partition in broker.partitions() {

@@ -7,8 +7,10 @@ use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersRespon
 
 use super::{distinct, text};
 use crate::partition::ProducerDescription;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, TEXT, array, list};
 
 type Body = DescribeProducersRequest;
@@ -19,7 +21,8 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
     let topics = distinct(body.topics, |topic| topic.name.clone()).into_iter().map(|topic| {
         let one = |index: i32| {
             let answer = PartitionResponse::default().with_partition_index(index);
-            match client.shared.broker.partition(&topic.name, index) {
+            let right = client.check(Operation::Read, Resource::Topic(&topic.name));
+            match right.and_then(|()| client.shared.broker.partition(&topic.name, index)) {
                 Ok(partition) => answer.with_active_producers(partition.producers().into_iter().map(described).collect()),
                 Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
             }

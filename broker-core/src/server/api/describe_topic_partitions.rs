@@ -3,8 +3,7 @@
 //! - No topics asks for all. A topic that is not there is an error of its own, and never made.
 //! - At most `response_partition_limit` partitions come at once, and never more than 2,000; a cursor tells where to go on.
 //! - Eligible leaders beside those in sync there are none.
-//!
-//! Left out: authorised operations.
+//! - Topics that one may not describe are refused, and not listed. What one may do to the others is told.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +14,10 @@ use kafka_protocol::messages::{BrokerId, DescribeTopicPartitionsRequest, Describ
 
 use super::{LEADER_EPOCH, text, uuid};
 use crate::error::ErrorCode;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, TEXT, array, optional};
 
 type Body = DescribeTopicPartitionsRequest;
@@ -30,7 +31,10 @@ pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT]), I32, optional(&[
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> DescribeTopicPartitionsResponse {
     let broker = &client.shared.broker;
     let names: BTreeSet<String> = match body.topics.is_empty() {
-        true => broker.topics().into_iter().map(|topic| topic.name.to_string()).collect(),
+        true => {
+            let seen = broker.topics().into_iter().map(|topic| topic.name.to_string());
+            seen.filter(|name| client.may(Operation::Describe, Resource::Topic(name))).collect()
+        }
         false => body.topics.iter().map(|topic| topic.name.to_string()).collect(),
     };
     let (from, mut first) = body.cursor.map_or_else(Default::default, |at| (at.topic_name.to_string(), at.partition_index));
@@ -41,6 +45,10 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
         let begin = if *name == from { std::mem::take(&mut first).max(0) } else { 0 };
         if left == 0 {
             return response.with_next_cursor(Some(Cursor::default().with_topic_name(wire_name).with_partition_index(0)));
+        }
+        if let Err(error) = client.check(Operation::Describe, Resource::Topic(name)) {
+            response.topics.push(Topic::default().with_error_code(error.code().code()).with_name(Some(wire_name)));
+            continue;
         }
         let Some(topic) = broker.topic(name) else {
             let unknown = Topic::default().with_error_code(ErrorCode::UnknownTopicOrPartition.code());
@@ -54,6 +62,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
             .with_name(Some(wire_name.clone()))
             .with_topic_id(uuid(topic.id))
             .with_is_internal(topic.internal)
+            .with_topic_authorized_operations(client.authorized_operations(Resource::Topic(name)))
             .with_partitions(partitions.collect());
         response.topics.push(described);
         if end < topic.partitions && end >= begin {

@@ -9,9 +9,11 @@ use kafka_protocol::messages::{DescribeUserScramCredentialsRequest, DescribeUser
 
 use super::text;
 use crate::error::ErrorCode;
+use crate::security::Operation;
 use crate::security::ScramMechanism;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, TEXT, array};
 
 type Body = DescribeUserScramCredentialsRequest;
@@ -19,6 +21,11 @@ type Body = DescribeUserScramCredentialsRequest;
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT])];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> DescribeUserScramCredentialsResponse {
+    if let Err(error) = client.check(Operation::Describe, Resource::Cluster) {
+        return DescribeUserScramCredentialsResponse::default()
+            .with_error_code(error.code().code())
+            .with_error_message(Some(text(error)));
+    }
     let mut known: BTreeMap<String, Vec<CredentialInfo>> = BTreeMap::new();
     for (user, mechanism, iterations) in client.shared.broker.users().describe(None) {
         known.entry(user).or_default().push(info(mechanism, iterations));

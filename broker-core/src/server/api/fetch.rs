@@ -25,10 +25,12 @@ use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 use crate::partition::{DataSignal, Fetched, WatchGuard};
 use crate::quota::QuotaKind;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::dispatch::Body;
 use crate::server::header::Request;
 use crate::server::outgoing::Answer;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I8, I32, I64, TEXT, array, list};
 
 /// What is given back.
@@ -79,7 +81,7 @@ async fn found(client: &Client, request: &Request, body: &FetchRequest) -> Fetch
     let most = most.min(client.most_of_quota(QuotaKind::Fetch, request));
     let budget = usize::try_from(body.max_bytes).unwrap_or(0).min(most);
     let wait = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0));
-    answer.topics = look(broker, body, budget);
+    answer.topics = look(client, body, budget);
     if answer.is_enough(body) || wait.is_zero() {
         return answer;
     }
@@ -88,7 +90,7 @@ async fn found(client: &Client, request: &Request, body: &FetchRequest) -> Fetch
     // First the watch, then the look: what comes in between is seen by one of them.
     let _watches = watch(broker, body, &signal);
     loop {
-        answer.topics = look(broker, body, budget);
+        answer.topics = look(client, body, budget);
         if answer.is_enough(body) || timeout_at(deadline, signal.notified()).await.is_err() {
             return answer;
         }
@@ -100,14 +102,19 @@ fn watch(broker: &Broker, body: &FetchRequest, signal: &Arc<DataSignal>) -> Vec<
     all.filter_map(|(topic, partition)| Some(broker.partition_to_read(topic, partition).ok()??.watch(signal))).collect()
 }
 
-fn look(broker: &Broker, body: &FetchRequest, budget: usize) -> Vec<Topic> {
+fn look(client: &Client, body: &FetchRequest, budget: usize) -> Vec<Topic> {
     let mut left = budget;
     let mut some = false;
     let topics = body.topics.iter().map(|topic| {
+        // Once a look: who waits for data must not get what it lost the right to meanwhile.
+        let right = client.check(Operation::Read, Resource::Topic(&topic.topic));
         let one = |asked: &FetchPartition| {
             let limit = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
             // The log gives one batch at least: only to who has got nothing yet, or still has room.
-            let found = fetch(broker, &topic.topic, asked, (limit > 0 || !some).then_some(limit));
+            let found = match &right {
+                Ok(()) => fetch(&client.shared.broker, &topic.topic, asked, (limit > 0 || !some).then_some(limit)),
+                Err(error) => Err(Error::new(error.code(), error.to_string())),
+            };
             let bytes = found.as_ref().map_or(0, |found| found.batches.iter().map(Bytes::len).sum());
             left = left.saturating_sub(bytes);
             some |= bytes > 0;

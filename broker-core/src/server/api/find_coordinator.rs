@@ -7,9 +7,11 @@ use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinator
 use kafka_protocol::protocol::StrBytes;
 
 use super::text;
-use crate::error::ErrorCode;
+use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I8, TEXT, list};
 
 type Response = FindCoordinatorResponse;
@@ -19,21 +21,25 @@ pub(in crate::server) const SHAPE: &[Field] = &[TEXT.to(3), I8.from(1), list(&TE
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: FindCoordinatorRequest) -> Response {
     let node = BrokerId(client.shared.config.node_id);
     let (host, port) = client.advertised();
-    let problem = match body.key_type {
-        0 | 1 => None,
-        other => Some((ErrorCode::InvalidRequest.code(), text(format!("key type {other} is not served")))),
+    let problem = |key: &str| {
+        let right = match body.key_type {
+            0 => client.check(Operation::Describe, Resource::Group(key)),
+            1 => client.check(Operation::Describe, Resource::TransactionalId(key)),
+            other => Err(Error::new(ErrorCode::InvalidRequest, format!("key type {other} is not served"))),
+        };
+        right.err().map(|error| (error.code().code(), text(error)))
     };
     if request.version >= 4 {
-        let one = |key| match &problem {
+        let one = |key: StrBytes| match problem(&key) {
             None => {
                 let found = Coordinator::default().with_key(key).with_error_message(None);
                 found.with_node_id(node).with_host(text(&host)).with_port(port)
             }
-            Some((code, message)) => nowhere(key).with_error_code(*code).with_error_message(Some(message.clone())),
+            Some((code, message)) => nowhere(key).with_error_code(code).with_error_message(Some(message)),
         };
         return Response::default().with_coordinators(body.coordinator_keys.into_iter().map(one).collect());
     }
-    match problem {
+    match problem(&body.key) {
         None => Response::default().with_error_message(None).with_node_id(node).with_host(text(host)).with_port(port),
         Some((code, message)) => {
             let message = (request.version >= 1).then_some(message);

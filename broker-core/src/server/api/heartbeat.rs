@@ -4,13 +4,18 @@ use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use crate::coordinator::group::MemberIdentity;
 use crate::error::ErrorCode;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, TEXT};
 
 pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I32, TEXT, TEXT.from(3)];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: HeartbeatRequest) -> HeartbeatResponse {
+    if let Err(error) = client.check(Operation::Read, Resource::Group(&body.group_id)) {
+        return HeartbeatResponse::default().with_error_code(error.code().code());
+    }
     if body.group_id.is_empty() {
         return HeartbeatResponse::default().with_error_code(ErrorCode::InvalidGroupId.code());
     }

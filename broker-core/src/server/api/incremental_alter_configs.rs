@@ -9,8 +9,9 @@ use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsRe
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::{check_alterable, text};
+use super::{check_alterable, check_right, text};
 use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
 use crate::server::shape::{BOOL, Field, I8, TEXT, array};
@@ -29,7 +30,9 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
     let names: Vec<_> = body.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
     let responses = body.resources.into_iter().map(|resource| {
         let (kind, name) = (resource.resource_type, resource.resource_name.clone());
-        let altered = check_alterable(&names, kind, &name).and_then(|()| alter(client, resource, body.validate_only));
+        let right = check_right(client, Operation::AlterConfigs, kind, &name);
+        let altered =
+            right.and_then(|()| check_alterable(&names, kind, &name)).and_then(|()| alter(client, resource, body.validate_only));
         let answer =
             AlterConfigsResourceResponse::default().with_error_message(None).with_resource_type(kind).with_resource_name(name);
         match altered {

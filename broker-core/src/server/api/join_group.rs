@@ -12,14 +12,19 @@ use kafka_protocol::protocol::StrBytes;
 use super::{kept, millis, optional, text};
 use crate::coordinator::group::{JoinGroup, JoinGroupReply};
 use crate::error::ErrorCode;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BYTES, Field, I32, TEXT, array};
 
 pub(in crate::server) const SHAPE: &[Field] =
     &[TEXT, I32, I32.from(1), TEXT, TEXT.from(5), TEXT, array(&[TEXT, BYTES]), TEXT.from(8)];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: JoinGroupRequest) -> JoinGroupResponse {
+    if let Err(error) = client.check(Operation::Read, Resource::Group(&body.group_id)) {
+        return refused(error.code(), body.member_id, request.version);
+    }
     let version = request.version;
     if let Some(reason) = &body.reason {
         let (group, member, reason) = (body.group_id.as_str(), body.member_id.as_str(), reason.as_str());

@@ -8,13 +8,18 @@ use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
 use crate::coordinator::group::MemberIdentity;
 use crate::error::Error;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, TEXT, array};
 
 pub(in crate::server) const SHAPE: &[Field] = &[TEXT, TEXT.to(2), array(&[TEXT, TEXT, TEXT.from(5)]).from(3)];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: LeaveGroupRequest) -> LeaveGroupResponse {
+    if let Err(error) = client.check(Operation::Read, Resource::Group(&body.group_id)) {
+        return LeaveGroupResponse::default().with_error_code(error.code().code());
+    }
     let leave = |member_id: &str, group_instance_id: Option<&str>| {
         let who = MemberIdentity { generation: -1, member_id, group_instance_id };
         code(&client.shared.broker.leave_group(&body.group_id, who))

@@ -1,4 +1,6 @@
 //! ListGroups (16), versions 0 to 5: all groups, or (4) those in some states, or (5) of some types. All are `classic`.
+//!
+//! Groups that one may not describe are not listed, unless one may describe the cluster.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +10,10 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::text;
 use crate::coordinator::group::GroupListing;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, TEXT, list};
 
 pub(in crate::server) const SHAPE: &[Field] = &[list(&TEXT).from(4), list(&TEXT).from(5)];
@@ -29,7 +33,9 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         }
         listed
     };
+    let all = client.may(Operation::Describe, Resource::Cluster);
     let groups = client.shared.broker.list_groups().into_iter();
+    let groups = groups.filter(|group| all || client.may(Operation::Describe, Resource::Group(&group.group)));
     let (states, types) = (Filter::new(&body.states_filter), Filter::new(&body.types_filter));
     let wanted = groups.filter(|group| states.allows(group.state.name()) && types.allows(CLASSIC));
     ListGroupsResponse::default().with_groups(wanted.map(one).collect())

@@ -13,10 +13,11 @@ use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionRespon
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use super::{LEADER_EPOCH, check_epoch};
-use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I8, I32, I64, TEXT, array};
 
 const LATEST: i64 = -1;
@@ -32,7 +33,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let topics = body.topics.into_iter().map(|topic| {
         let one = |asked: ListOffsetsPartition| {
             let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
-            match offset(&client.shared.broker, &topic.name, &asked, request.version) {
+            match offset(client, &topic.name, &asked, request.version) {
                 Ok(Some((offset, timestamp))) => answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch),
                 Ok(None) => answer,
                 Err(error) => answer.with_error_code(error.code().code()),
@@ -45,9 +46,10 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
 }
 
 /// An offset, and the record's timestamp where one was asked for.
-fn offset(broker: &Broker, topic: &str, asked: &ListOffsetsPartition, version: i16) -> Result<Option<(i64, i64)>, Error> {
+fn offset(client: &Client, topic: &str, asked: &ListOffsetsPartition, version: i16) -> Result<Option<(i64, i64)>, Error> {
+    client.check(Operation::Describe, Resource::Topic(topic))?;
     check_epoch(asked.current_leader_epoch)?;
-    let Some(partition) = broker.partition_to_read(topic, asked.partition_index)? else {
+    let Some(partition) = client.shared.broker.partition_to_read(topic, asked.partition_index)? else {
         // One of the broker's own, which holds nothing yet.
         return Ok(matches!(asked.timestamp, LATEST | EARLIEST).then_some((0, -1)));
     };

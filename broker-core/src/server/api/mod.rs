@@ -6,8 +6,10 @@ pub(super) mod alter_configs;
 pub(super) mod alter_partition_reassignments;
 pub(super) mod alter_user_scram_credentials;
 pub(super) mod api_versions;
+pub(super) mod create_acls;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
+pub(super) mod delete_acls;
 pub(super) mod delete_groups;
 pub(super) mod delete_records;
 pub(super) mod delete_topics;
@@ -50,9 +52,11 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::connection::Client;
+use super::rights::Resource;
 use crate::broker::TopicDescription;
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicId;
+use crate::security::Operation;
 
 /// The one epoch that a leader has here: there is one broker, and it leads.
 const LEADER_EPOCH: i32 = 0;
@@ -129,6 +133,14 @@ fn check_replicas(client: &Client, topic: &str, replicas: &[BrokerId]) -> Result
     let wanted: Vec<i32> = replicas.iter().map(|replica| replica.0).collect();
     let text = format!("topic '{topic}': replicas on {wanted:?}, but the one broker is {node}");
     Err(Error::new(ErrorCode::InvalidReplicaAssignment, text))
+}
+
+/// Whether the client may do this to the settings of something.
+fn check_right(client: &Client, operation: Operation, kind: i8, name: &str) -> Result<(), Error> {
+    match kind {
+        TOPIC => client.check(operation, Resource::Topic(name)),
+        _ => client.check(operation, Resource::Cluster),
+    }
 }
 
 fn refuse_resource(kind: i8) -> Error {

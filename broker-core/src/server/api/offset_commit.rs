@@ -4,14 +4,16 @@
 //! - How long offsets are kept is the broker's matter: the retention time (to 4) is not looked at, as in Kafka since 2.1.
 //! - Leaders' epochs (6) are kept. A static member (7) may have been replaced.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
 use crate::coordinator::group::{MemberIdentity, OffsetCommit};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, I64, TEXT, array};
 
 pub(in crate::server) const SHAPE: &[Field] =
@@ -23,7 +25,14 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Offset
         member_id: &body.member_id,
         group_instance_id: body.group_instance_id.as_deref(),
     };
-    let commits = body.topics.iter().flat_map(|topic| {
+    let group_code = client.check(Operation::Read, Resource::Group(&body.group_id)).err().map(|error| error.code().code());
+    let refusal = |topic: &str| {
+        group_code.or_else(|| client.check(Operation::Read, Resource::Topic(topic)).err().map(|error| error.code().code()))
+    };
+    let refused = body.topics.iter().filter_map(|topic| Some((topic.name.as_str(), refusal(&topic.name)?)));
+    let refused: BTreeMap<&str, i16> = refused.collect();
+    let allowed = body.topics.iter().filter(|topic| !refused.contains_key(topic.name.as_str()));
+    let commits = allowed.flat_map(|topic| {
         topic.partitions.iter().map(|partition| OffsetCommit {
             topic: &topic.name,
             partition: partition.partition_index,
@@ -33,13 +42,18 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Offset
         })
     });
     let commits: Vec<_> = commits.collect();
-    let mut codes: VecDeque<i16> = match client.shared.broker.commit_each_offset(&body.group_id, who, &commits) {
+    // Without rights the group hears of nothing.
+    let stored = match commits.is_empty() && !refused.is_empty() {
+        true => Ok(Vec::new()),
+        false => client.shared.broker.commit_each_offset(&body.group_id, who, &commits),
+    };
+    let mut codes: VecDeque<i16> = match stored {
         Ok(stored) => stored.iter().map(|one| one.as_ref().map_or_else(|error| error.code().code(), |()| 0)).collect(),
         Err(error) => commits.iter().map(|_| error.code().code()).collect(),
     };
     let topics = body.topics.iter().map(|topic| {
         let one = |index| {
-            let code = codes.pop_front().unwrap_or_default();
+            let code = refused.get(topic.name.as_str()).copied().or_else(|| codes.pop_front()).unwrap_or_default();
             OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code)
         };
         let partitions = topic.partitions.iter().map(|partition| partition.partition_index).map(one).collect();

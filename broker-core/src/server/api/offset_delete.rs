@@ -7,8 +7,10 @@ use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, TEXT, array};
 
 pub(in crate::server) const SHAPE: &[Field] = &[TEXT, array(&[TEXT, array(&[I32])])];
@@ -21,16 +23,24 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Offset
         };
         topic.partitions.iter().map(one).collect::<Vec<_>>()
     };
+    if let Err(error) = client.check(Operation::Delete, Resource::Group(&body.group_id)) {
+        return OffsetDeleteResponse::default().with_error_code(error.code().code());
+    }
     if body.group_id.is_empty() {
         return OffsetDeleteResponse::default().with_error_code(ErrorCode::InvalidGroupId.code());
     }
-    let partitions: Vec<_> = body.topics.iter().flat_map(of).collect();
+    let partitions: Vec<_> =
+        body.topics.iter().filter(|topic| client.may(Operation::Read, Resource::Topic(&topic.name))).flat_map(of).collect();
     let mut codes: VecDeque<i16> = match client.shared.broker.delete_offsets(&body.group_id, &partitions) {
         Ok(deleted) => deleted.iter().map(|one| one.as_ref().map_or_else(|error| error.code().code(), |()| 0)).collect(),
         Err(error) => return OffsetDeleteResponse::default().with_error_code(error.code().code()),
     };
     let topics = body.topics.iter().map(|topic| {
         let one = |index| {
+            if let Err(error) = client.check(Operation::Read, Resource::Topic(&topic.name)) {
+                let refused = OffsetDeleteResponsePartition::default().with_partition_index(index);
+                return refused.with_error_code(error.code().code());
+            }
             let code = codes.pop_front().unwrap_or_default();
             let there = client.shared.broker.partition_to_read(&topic.name, index);
             let code = there.map_or_else(|error| error.code().code(), |_| code);

@@ -13,10 +13,12 @@ use kafka_protocol::messages::offset_fetch_response::{
 use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
 
 use super::{distinct, text};
-use crate::broker::Broker;
+use crate::error::ErrorCode;
 use crate::id::TopicPartition;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BOOL, Field, I32, TEXT, array, list};
 
 pub(in crate::server) const SHAPE: &[Field] = &[
@@ -27,10 +29,13 @@ pub(in crate::server) const SHAPE: &[Field] = &[
 ];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: OffsetFetchRequest) -> OffsetFetchResponse {
-    let broker = &client.shared.broker;
     if request.version >= 8 {
         let group = |group: kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup| {
-            let topics = stored(broker, &group.group_id, group.topics.as_deref());
+            if let Err(error) = client.check(Operation::Describe, Resource::Group(&group.group_id)) {
+                let refused = OffsetFetchResponseGroup::default().with_group_id(group.group_id);
+                return refused.with_error_code(error.code().code());
+            }
+            let topics = stored(client, &group.group_id, group.topics.as_deref());
             OffsetFetchResponseGroup::default().with_group_id(group.group_id).with_topics(topics)
         };
         let groups = distinct(body.groups, |group| group.group_id.clone());
@@ -42,7 +47,10 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         };
         topics.into_iter().map(one).collect::<Vec<_>>()
     });
-    let topics = stored(broker, &body.group_id, asked.as_deref()).into_iter().map(single).collect();
+    if let Err(error) = client.check(Operation::Describe, Resource::Group(&body.group_id)) {
+        return refused(asked.unwrap_or_default(), error.code().code(), request.version);
+    }
+    let topics = stored(client, &body.group_id, asked.as_deref()).into_iter().map(single).collect();
     OffsetFetchResponse::default().with_topics(topics)
 }
 
@@ -54,21 +62,43 @@ fn single(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
             .with_committed_offset(partition.committed_offset)
             .with_committed_leader_epoch(partition.committed_leader_epoch)
             .with_metadata(partition.metadata)
+            .with_error_code(partition.error_code)
     };
     let partitions = topic.partitions.into_iter().map(one).collect();
     OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions)
 }
 
-fn stored(broker: &Broker, group: &str, asked: Option<&[OffsetFetchRequestTopics]>) -> Vec<OffsetFetchResponseTopics> {
+/// Version 1 has no place for an error but at each partition.
+fn refused(asked: Vec<OffsetFetchRequestTopics>, code: i16, version: i16) -> OffsetFetchResponse {
+    if version >= 2 {
+        return OffsetFetchResponse::default().with_error_code(code);
+    }
+    let topics = asked.into_iter().map(|topic| single(without_right(topic.name, &topic.partition_indexes, code)));
+    OffsetFetchResponse::default().with_topics(topics.collect())
+}
+
+fn without_right(name: TopicName, indexes: &[i32], code: i16) -> OffsetFetchResponseTopics {
+    let one = |index: &i32| {
+        let refused = OffsetFetchResponsePartitions::default().with_partition_index(*index).with_error_code(code);
+        refused.with_committed_offset(-1).with_committed_leader_epoch(-1).with_metadata(Some(text("")))
+    };
+    OffsetFetchResponseTopics::default().with_name(name).with_partitions(indexes.iter().map(one).collect())
+}
+
+fn stored(client: &Client, group: &str, asked: Option<&[OffsetFetchRequestTopics]>) -> Vec<OffsetFetchResponseTopics> {
+    let sees = |topic: &str| client.may(Operation::Describe, Resource::Topic(topic));
     let wanted: Option<Vec<TopicPartition>> = asked.map(|topics| {
         let of = |topic: &OffsetFetchRequestTopics| {
             let name: std::sync::Arc<str> = topic.name.as_str().into();
             topic.partition_indexes.iter().map(move |index| TopicPartition::new(name.clone(), *index)).collect::<Vec<_>>()
         };
-        topics.iter().flat_map(of).collect()
+        topics.iter().filter(|topic| sees(&topic.name)).flat_map(of).collect()
     });
     let mut topics: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (partition, stored) in broker.fetch_offsets(group, wanted.as_deref()) {
+    for (partition, stored) in client.shared.broker.fetch_offsets(group, wanted.as_deref()) {
+        if wanted.is_none() && !sees(&partition.topic) {
+            continue;
+        }
         let answer = OffsetFetchResponsePartitions::default().with_partition_index(partition.partition);
         let answer = match stored {
             Some(stored) => answer
@@ -81,5 +111,8 @@ fn stored(broker: &Broker, group: &str, asked: Option<&[OffsetFetchRequestTopics
     }
     let one =
         |(name, partitions)| OffsetFetchResponseTopics::default().with_name(TopicName(text(name))).with_partitions(partitions);
-    topics.into_iter().map(one).collect()
+    let unseen = asked.unwrap_or_default().iter().filter(|topic| !sees(&topic.name));
+    let code = ErrorCode::TopicAuthorizationFailed.code();
+    let unseen = unseen.map(|topic| without_right(topic.name.clone(), &topic.partition_indexes, code));
+    topics.into_iter().map(one).chain(unseen).collect()
 }

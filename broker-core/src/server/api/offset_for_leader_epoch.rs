@@ -6,10 +6,11 @@ use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset,
 use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
 use super::{LEADER_EPOCH, check_epoch};
-use crate::broker::Broker;
 use crate::error::Error;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{Field, I32, TEXT, array};
 
 type Body = OffsetForLeaderEpochRequest;
@@ -20,7 +21,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
     let topics = body.topics.into_iter().map(|topic| {
         let one = |asked: OffsetForLeaderPartition| {
             let answer = EpochEndOffset::default().with_partition(asked.partition);
-            match end_offset(&client.shared.broker, &topic.topic, &asked) {
+            match end_offset(client, &topic.topic, &asked) {
                 Ok(Some(end)) => answer.with_leader_epoch(LEADER_EPOCH).with_end_offset(end),
                 Ok(None) => answer.with_leader_epoch(-1).with_end_offset(-1),
                 Err(error) => answer.with_error_code(error.code().code()).with_leader_epoch(-1).with_end_offset(-1),
@@ -33,9 +34,13 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
 }
 
 /// `None` for an epoch that never was.
-fn end_offset(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> Result<Option<i64>, Error> {
+fn end_offset(client: &Client, topic: &str, asked: &OffsetForLeaderPartition) -> Result<Option<i64>, Error> {
+    // The right that brokers have among each other will do as well.
+    if !client.may(Operation::ClusterAction, Resource::Cluster) {
+        client.check(Operation::Describe, Resource::Topic(topic))?;
+    }
     check_epoch(asked.current_leader_epoch)?;
-    let partition = broker.partition_to_read(topic, asked.partition)?;
+    let partition = client.shared.broker.partition_to_read(topic, asked.partition)?;
     // One of the broker's own may hold nothing yet.
     Ok((asked.leader_epoch == LEADER_EPOCH).then(|| partition.map_or(0, |partition| partition.end_offset())))
 }

@@ -22,9 +22,11 @@ use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
 use crate::quota::QuotaKind;
 use crate::record::{Batch, CONTROL_BIT, Codec, TRANSACTIONAL_BIT, at, header};
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::dispatch::Maybe;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BYTES, Field, I16, I32, TEXT, array};
 
 /// The format of batches.
@@ -33,19 +35,23 @@ const MAGIC: u8 = 2;
 pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I16, I32, array(&[TEXT, array(&[I32, BYTES])])];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ProduceRequest) -> Maybe<ProduceResponse> {
-    let acceptable = check(&body);
+    let acceptable = check(client, &body);
     let sent = body.topic_data.iter().flat_map(|topic| &topic.partition_data);
     let sent = sent.map(|data| data.records.as_ref().map_or(0, |records| records.len())).sum();
     let throttled = client.take_of_quota(QuotaKind::Produce, request, sent);
     let mut first_error = None;
     let mut waits = Vec::new();
     let topics = body.topic_data.into_iter().enumerate().map(|(place, topic)| {
+        let acceptable = acceptable
+            .as_ref()
+            .map_err(|error| Error::new(error.code(), error.to_string()))
+            .and_then(|()| client.check(Operation::Write, Resource::Topic(&topic.name)));
         let one = |(inner, data): (usize, PartitionProduceData)| {
             let index = data.index;
             let mut waits_for = |partition, end| waits.push(Waits { place: (place, inner), partition, end });
             let produced = match &acceptable {
                 Ok(()) => produce(&client.shared.broker, &topic.name, data, request.version, &mut waits_for),
-                Err((code, text)) => Err(Error::new(*code, text.clone())),
+                Err(error) => Err(Error::new(error.code(), error.to_string())),
             };
             produced.unwrap_or_else(|error| {
                 first_error.get_or_insert_with(|| error.to_string());
@@ -78,12 +84,13 @@ struct Waits {
     end: i64,
 }
 
-fn check(body: &ProduceRequest) -> Result<(), (ErrorCode, String)> {
+fn check(client: &Client, body: &ProduceRequest) -> Result<(), Error> {
     if !matches!(body.acks, -1..=1) {
-        return Err((ErrorCode::InvalidRequiredAcks, format!("acks is {}: -1, 0 or 1", body.acks)));
+        return Err(Error::new(ErrorCode::InvalidRequiredAcks, format!("acks is {}: -1, 0 or 1", body.acks)));
     }
-    if body.transactional_id.is_some() {
-        return Err((ErrorCode::InvalidRequest, "transactions are not built".to_owned()));
+    if let Some(id) = &body.transactional_id {
+        client.check(Operation::Write, Resource::TransactionalId(id))?;
+        return Err(Error::new(ErrorCode::InvalidRequest, "transactions are not built"));
     }
     Ok(())
 }

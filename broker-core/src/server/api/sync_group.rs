@@ -7,13 +7,18 @@ use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::{kept, optional, text};
 use crate::coordinator::group::SyncGroup;
+use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
+use crate::server::rights::Resource;
 use crate::server::shape::{BYTES, Field, I32, TEXT, array};
 
 pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I32, TEXT, TEXT.from(3), TEXT.from(5), TEXT.from(5), array(&[TEXT, BYTES])];
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: SyncGroupRequest) -> SyncGroupResponse {
+    if let Err(error) = client.check(Operation::Read, Resource::Group(&body.group_id)) {
+        return SyncGroupResponse::default().with_error_code(error.code().code());
+    }
     let sync = SyncGroup {
         group: body.group_id.to_string(),
         generation: body.generation_id,

@@ -19,6 +19,7 @@ mod limits;
 mod log;
 mod quotas;
 mod records;
+mod rights;
 mod sasl;
 mod tls;
 mod topics;
