@@ -36,7 +36,7 @@ pub use id::{TopicId, TopicPartition};
 pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, ProducerDescription, TransactionEnd, WatchGuard};
 pub use runtime::GroupChanges;
 #[cfg(feature = "server")]
-pub use security::{ScramCredential, ScramMechanism};
+pub use security::{ScramClient, ScramCredential, ScramMechanism, ScramServerProof};
 pub use time::{Clock, SystemClock, TokioClock};
 pub use topic_config::{
     AlterConfig, CleanupPolicy, ConfigChange, ConfigEntry, ConfigKind, ConfigSource, TopicCompression, TopicConfig,

@@ -1,7 +1,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::scram::{ScramCredential, ScramMechanism, same};
+use super::scram::{ScramCredential, ScramMechanism, same, xor};
 
 /// A SCRAM client's login, as the server sees it: the client's first message, then its proof.
 #[derive(Debug)]
@@ -64,15 +64,14 @@ impl Conversation {
         }
         let proof = STANDARD.decode(proof).map_err(|_| "a proof that is no base64")?;
         let all = format!("{},{without_proof}", self.first_messages);
-        let signature = self.mechanism.hmac(&self.credential.stored_key, all.as_bytes());
+        let signature = self.credential.client_signature(self.mechanism, &all);
         if proof.len() != signature.len() {
             return Err("a proof of another length".to_owned());
         }
-        let client_key: Vec<u8> = proof.iter().zip(&signature).map(|(proof, signature)| proof ^ signature).collect();
-        if !same(&self.mechanism.hash(&client_key), &self.credential.stored_key) {
+        if !same(&self.mechanism.hash(&xor(&proof, &signature)), &self.credential.stored_key) {
             return Err(format!("user '{}': the password is wrong, or there is no such user", self.user));
         }
-        let own = self.mechanism.hmac(&self.credential.server_key, all.as_bytes());
+        let own = self.credential.server_signature(self.mechanism, &all);
         Ok(Step::Done(self.user, format!("v={}", STANDARD.encode(own))))
     }
 }

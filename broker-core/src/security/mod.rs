@@ -2,12 +2,14 @@
 //! asks.
 
 mod acl;
+mod client;
 mod conversation;
 mod scram;
 mod table;
 mod users;
 
 pub(crate) use acl::{Acls, CLUSTER, Operation, Pattern, PatternFilter, Permission, ResourceKind, Rule, RuleFilter, Who};
+pub use client::{ScramClient, ScramServerProof};
 pub(crate) use conversation::{Conversation, Step};
 pub use scram::{ScramCredential, ScramMechanism};
 pub(crate) use table::Table;

@@ -58,7 +58,7 @@ impl ScramMechanism {
     }
 
     /// PBKDF2, one block: what the RFC calls `Hi`.
-    fn salted(self, password: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
+    pub(super) fn salted(self, password: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
         let keyed = self.keyed(password);
         let mut last = keyed.of(&[salt, &[0, 0, 0, 1]].concat());
         let mut sum = last.clone();
@@ -67,6 +67,11 @@ impl ScramMechanism {
             sum.iter_mut().zip(&last).for_each(|(sum, byte)| *sum ^= byte);
         }
         sum
+    }
+
+    /// The key that only who knows the password has; its hash is kept.
+    pub(super) fn client_key(self, salted: &[u8]) -> Vec<u8> {
+        self.hmac(salted, b"Client Key")
     }
 }
 
@@ -116,8 +121,18 @@ impl ScramCredential {
 
     /// Of what a client has salted itself.
     pub(crate) fn of_salted(mechanism: ScramMechanism, salted: &[u8], salt: &[u8], iterations: u32) -> Self {
-        let stored_key = mechanism.hash(&mechanism.hmac(salted, b"Client Key"));
+        let stored_key = mechanism.hash(&mechanism.client_key(salted));
         Self { salt: salt.to_vec(), stored_key, server_key: mechanism.hmac(salted, b"Server Key"), iterations }
+    }
+
+    /// What hides the client's key in its proof; over all messages of the login.
+    pub(super) fn client_signature(&self, mechanism: ScramMechanism, all: &str) -> Vec<u8> {
+        mechanism.hmac(&self.stored_key, all.as_bytes())
+    }
+
+    /// The server's proof; over the same.
+    pub(super) fn server_signature(&self, mechanism: ScramMechanism, all: &str) -> Vec<u8> {
+        mechanism.hmac(&self.server_key, all.as_bytes())
     }
 
     /// Whether this is the password.
@@ -131,6 +146,11 @@ impl fmt::Debug for ScramCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScramCredential").field("iterations", &self.iterations).finish_non_exhaustive()
     }
+}
+
+/// One over the other, of which one is as long as the other.
+pub(super) fn xor(one: &[u8], other: &[u8]) -> Vec<u8> {
+    one.iter().zip(other).map(|(one, other)| one ^ other).collect()
 }
 
 /// Compares in a time that does not tell where they differ.
