@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorCode, RecordError};
 use crate::id::TopicPartition;
 use crate::record::batch::{decompress, peek_size};
 use crate::record::builder::{recompress, set_crc};
+use crate::record::checksum::crc32c;
 use crate::record::{
     BatchError, CODEC_BITS, CONTROL_BIT, Codec, CodecError, Compression, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT, at, header,
     renumbered,
@@ -44,7 +45,7 @@ pub(super) fn refuse<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, R
 pub(super) fn check(batch: &mut BytesMut, config: &PartitionConfig, now: i64) -> Result<Checked, Refusal> {
     check_frame(batch)?;
     check_size(batch.len(), &config.topic)?;
-    let (found, computed) = (header::i32(batch, at::CRC) as u32, crc32c::crc32c(&batch[at::ATTRIBUTES..]));
+    let (found, computed) = (header::i32(batch, at::CRC) as u32, crc32c(&batch[at::ATTRIBUTES..]));
     if found != computed {
         return refuse(ErrorCode::CorruptMessage, format!("the batch's checksum is {found:08x}, its bytes give {computed:08x}"));
     }

@@ -11,6 +11,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::producer_state::{Appended, ProducerState, ProducerStates};
 use crate::log::Log;
+use crate::record::checksum::crc32c;
 use crate::record::{at, header};
 
 const VERSION: i16 = 1;
@@ -41,7 +42,7 @@ pub(super) fn encode(producers: &ProducerStates) -> Bytes {
         out.put_i32(state.coordinator_epoch);
         out.put_i64(state.transaction.unwrap_or(-1));
     }
-    let crc = crc32c::crc32c(&out[COVERED..]);
+    let crc = crc32c(&out[COVERED..]);
     out[2..COVERED].copy_from_slice(&crc.to_be_bytes());
     out.freeze()
 }
@@ -56,7 +57,7 @@ pub(super) fn decode(bytes: &[u8], offset: i64, now_ms: i64) -> Result<ProducerS
     if version != VERSION {
         return Err(format!("its version is {version}, not {VERSION}"));
     }
-    let computed = crc32c::crc32c(covered);
+    let computed = crc32c(covered);
     if found != computed {
         return Err(format!("its checksum is {found:08x}, its bytes give {computed:08x}"));
     }

@@ -15,6 +15,7 @@ use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::log::Opening;
 use crate::record::BatchBuilder;
+use crate::record::checksum::crc32c;
 use crate::storage::{Disk, MemoryDisk, read_whole};
 use crate::time::Clock;
 
@@ -109,7 +110,7 @@ fn its_bytes_are_kafkas() {
     expected.extend_from_slice(&[0; 4]);
     expected.extend_from_slice(&(NOW - 1).to_be_bytes());
     expected.extend_from_slice(&[0xff; 12]);
-    let crc = crc32c::crc32c(&expected[6..]);
+    let crc = crc32c(&expected[6..]);
     expected[2..6].copy_from_slice(&crc.to_be_bytes());
     assert_eq!(bytes, expected);
     let read = decode(&bytes, 31, NOW).expect("sound");

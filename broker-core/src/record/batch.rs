@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use super::checksum::crc32c;
 use super::compression::{Codec, CodecError};
 use super::iter::Records;
 use super::{
@@ -178,7 +179,7 @@ impl Batch {
 
     /// Whether the checksum fits the bytes.
     pub fn verify_crc(&self) -> Result<(), BatchError> {
-        let (found, computed) = (self.crc(), crc32c::crc32c(&self.bytes[at::ATTRIBUTES..]));
+        let (found, computed) = (self.crc(), crc32c(&self.bytes[at::ATTRIBUTES..]));
         if found == computed { Ok(()) } else { Err(BatchError::Crc { found, computed }) }
     }
 

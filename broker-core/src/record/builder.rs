@@ -1,5 +1,6 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::checksum::crc32c;
 use super::compression::{Codec, Compression};
 use super::{CODEC_BITS, HEADER_BYTES, LENGTH_END, TRANSACTIONAL_BIT, at, header, varint};
 
@@ -206,7 +207,7 @@ pub(crate) fn recompress(plain: &[u8], compression: Compression) -> BytesMut {
 
 /// Computes the checksum anew, after something behind it was changed.
 pub(crate) fn set_crc(batch: &mut BytesMut) {
-    let crc = crc32c::crc32c(&batch[at::ATTRIBUTES..]);
+    let crc = crc32c(&batch[at::ATTRIBUTES..]);
     batch[at::CRC..at::CRC + 4].copy_from_slice(&crc.to_be_bytes());
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod builder;
+pub(crate) mod checksum;
 mod compression;
 mod iter;
 mod marker;
