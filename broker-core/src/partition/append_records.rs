@@ -2,7 +2,7 @@
 
 use super::append::{Refusal, refuse};
 use crate::error::{ErrorCode, RecordError};
-use crate::record::{Passed, Records, at, header};
+use crate::record::{PlainRun, RecordView, Records, at, header};
 use crate::topic_config::TopicConfig;
 
 /// How many records of a batch are named at most.
@@ -22,24 +22,23 @@ pub(super) struct Checked {
 pub(super) fn check_records(batch: &[u8], topic: &TopicConfig, now: i64) -> Result<Checked, Refusal> {
     let count = header::i32(batch, at::COUNT);
     let mut records = Records::over(batch);
-    let mut checked = Checked { count, max_timestamp: i64::MIN, consecutive: true };
-    let mut bad = Bad::default();
-    let mut index = 0;
-    loop {
-        let record = match records.pass_plain() {
-            Some(passed) => passed,
-            None => match records.next() {
-                None => break,
-                Some(Ok(record)) if record.headers_are_sound() => Passed::over(&record),
-                Some(Ok(_)) => {
-                    return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch has damaged headers"));
-                }
-                Some(Err(error)) => return refuse(ErrorCode::InvalidRecord, error.to_string()),
-            },
+    let mut run = records.pass_plain();
+    if !are_fine(run, topic, now) {
+        // Once more, to name those that are not.
+        records = Records::over(batch);
+        run = PlainRun::default();
+    }
+    let mut checked = Checked { count, max_timestamp: run.latest, consecutive: run.consecutive };
+    let (mut bad, mut index) = (Bad::default(), run.count);
+    for record in records.by_ref() {
+        let record = match record {
+            Ok(record) if record.headers_are_sound() => record,
+            Ok(_) => return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch has damaged headers")),
+            Err(error) => return refuse(ErrorCode::InvalidRecord, error.to_string()),
         };
         checked.max_timestamp = checked.max_timestamp.max(record.timestamp);
         checked.consecutive &= record.offset == i64::from(index);
-        if let Some((code, message)) = check_record(record, topic, now) {
+        if let Some((code, message)) = check_record(&record, topic, now) {
             bad.add(code, RecordError { batch_index: index, message });
         }
         index += 1;
@@ -51,25 +50,35 @@ pub(super) fn check_records(batch: &[u8], topic: &TopicConfig, now: i64) -> Resu
     Ok(checked)
 }
 
-#[inline]
-fn check_record(record: Passed, topic: &TopicConfig, now: i64) -> Option<(ErrorCode, String)> {
-    if topic.cleanup_policy.compact && !record.has_key {
+/// Whether none of these records need be named.
+fn are_fine(run: PlainRun, topic: &TopicConfig, now: i64) -> bool {
+    let in_time = || run.earliest != -1 && [run.earliest, run.latest].into_iter().all(|at| outside(at, topic, now).is_none());
+    (run.keyed || !topic.cleanup_policy.compact) && (topic.log_append_time || run.count == 0 || in_time())
+}
+
+fn check_record(record: &RecordView<'_>, topic: &TopicConfig, now: i64) -> Option<(ErrorCode, String)> {
+    if topic.cleanup_policy.compact && record.key_range().is_none() {
         return Some((ErrorCode::InvalidRecord, "a record of a compacted topic needs a key".to_owned()));
     }
     let timestamp = record.timestamp;
     if topic.log_append_time || timestamp == -1 {
         return None;
     }
-    let (before, after) = (topic.message_timestamp_before_max_ms, topic.message_timestamp_after_max_ms);
-    let (setting, limit, side) = if timestamp.saturating_sub(now) > after {
-        ("after", after, "after")
-    } else if now.saturating_sub(timestamp) > before {
-        ("before", before, "before")
-    } else {
-        return None;
-    };
-    let text = format!("timestamp {timestamp} is more than message.timestamp.{setting}.max.ms ({limit}) {side} now ({now})");
+    let (side, limit) = outside(timestamp, topic, now)?;
+    let text = format!("timestamp {timestamp} is more than message.timestamp.{side}.max.ms ({limit}) {side} now ({now})");
     Some((ErrorCode::InvalidTimestamp, text))
+}
+
+/// On which side of now a timestamp is too far away, and how far it may be.
+fn outside(timestamp: i64, topic: &TopicConfig, now: i64) -> Option<(&'static str, i64)> {
+    let (before, after) = (topic.message_timestamp_before_max_ms, topic.message_timestamp_after_max_ms);
+    if timestamp.saturating_sub(now) > after {
+        Some(("after", after))
+    } else if now.saturating_sub(timestamp) > before {
+        Some(("before", before))
+    } else {
+        None
+    }
 }
 
 /// The records that may not be appended.

@@ -6,13 +6,13 @@ use super::{CODEC_BITS, LOG_APPEND_TIME_BIT, at, header, varint};
 /// The records of a batch, decoded one by one as they are asked for. Ends behind the first damaged one.
 #[derive(Debug, Clone)]
 pub struct Records<'b> {
-    bytes: &'b [u8],
-    at: usize,
-    index: i32,
-    count: i32,
-    base_offset: i64,
-    base_timestamp: i64,
-    append_timestamp: Option<i64>,
+    pub(super) bytes: &'b [u8],
+    pub(super) at: usize,
+    pub(super) index: i32,
+    pub(super) count: i32,
+    pub(super) base_offset: i64,
+    pub(super) base_timestamp: i64,
+    pub(super) append_timestamp: Option<i64>,
 }
 
 /// One record, borrowed from its batch. Ranges are places in the batch's bytes, so that a client can slice them.
@@ -27,20 +27,6 @@ pub struct RecordView<'b> {
     value: Option<Range<usize>>,
     headers: Range<usize>,
     header_count: i64,
-}
-
-/// What is told of a record that is passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Passed {
-    pub offset: i64,
-    pub timestamp: i64,
-    pub has_key: bool,
-}
-
-impl Passed {
-    pub fn over(record: &RecordView<'_>) -> Self {
-        Self { offset: record.offset, timestamp: record.timestamp, has_key: record.key.is_some() }
-    }
 }
 
 impl<'b> Records<'b> {
@@ -78,33 +64,6 @@ impl<'b> Records<'b> {
     /// Whether, all records taken, no byte is left over.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.at == self.bytes.len()
-    }
-
-    /// Passes over the next record if it is whole and has no headers, as most are. Otherwise nothing happens, and the iterator
-    /// says what is there. It takes less time than to look at the record.
-    #[inline]
-    pub(crate) fn pass_plain(&mut self) -> Option<Passed> {
-        if self.index >= self.count {
-            return None;
-        }
-        let mut at = self.at;
-        let length = usize::try_from(varint::get(self.bytes, &mut at)?).ok()?;
-        let end = at.checked_add(length)?;
-        let record = self.bytes.get(at..end)?;
-        // Behind the record's attributes.
-        let mut at = 1;
-        let timestamp_delta = varint::get(record, &mut at)?;
-        let offset_delta = varint::get(record, &mut at)?;
-        let key_length = varint::get(record, &mut at)?;
-        at = at.checked_add(plain_length(key_length)?)?;
-        let value_length = varint::get(record, &mut at)?;
-        at = at.checked_add(plain_length(value_length)?)?;
-        if record.get(at..) != Some(&[0]) {
-            return None;
-        }
-        (self.at, self.index) = (end, self.index + 1);
-        let timestamp = self.append_timestamp.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta));
-        Some(Passed { offset: self.base_offset.wrapping_add(offset_delta), timestamp, has_key: key_length >= 0 })
     }
 
     fn decode(&mut self) -> Option<RecordView<'b>> {
@@ -160,12 +119,6 @@ impl<'b> Iterator for Records<'b> {
             }
         }
     }
-}
-
-/// How many bytes a field of this length takes: null, which is -1, takes none.
-#[inline]
-fn plain_length(length: i64) -> Option<usize> {
-    Some(usize::try_from(length.checked_add(1)?).ok()?.saturating_sub(1))
 }
 
 /// A length and that many bytes: outer `None` is damage, inner `None` is null, whose length is -1 and no other.
@@ -344,50 +297,6 @@ mod tests {
         bytes[22] |= 5;
         let batch = Batch::parse(&bytes.freeze()).expect("a batch");
         assert_eq!(batch.decompressed(1000).map(drop), Err(BatchError::Codec(CodecError::Unknown(5))));
-    }
-
-    proptest! {
-        #[test]
-        fn a_record_is_passed_over_only_as_the_iterator_sees_it(
-            records in prop::collection::vec((prop_oneof![-2000i64..2000, any::<i64>()], prop::option::of(0usize..300), prop::option::of(0usize..300), any::<bool>()), 1..20),
-            damage in prop::option::of((0usize..2000, any::<u8>())),
-        ) {
-            let mut builder = BatchBuilder::new();
-            for (timestamp, key, value, header) in records {
-                let (key, value) = (key.map(|size| vec![1; size]), value.map(|size| vec![2; size]));
-                let headers: &[(&str, Option<&[u8]>)] = if header { &[("h", None)] } else { &[] };
-                builder.append(timestamp, key.as_deref(), value.as_deref(), headers);
-            }
-            let mut bytes = builder.build();
-            let whole = damage.is_none();
-            if let Some((place, byte)) = damage {
-                let place = at::RECORDS + place % (bytes.len() - at::RECORDS);
-                bytes[place] = byte;
-            }
-            let mut passing = Records::over(&bytes);
-            loop {
-                let mut looking = passing.clone();
-                let before = passing.position();
-                match passing.pass_plain() {
-                    Some(passed) => {
-                        let seen = looking.next().expect("there is one").expect("sound");
-                        prop_assert!(seen.headers_are_sound());
-                        prop_assert_eq!(passed, Passed::over(&seen));
-                        prop_assert_eq!(passing.position(), looking.position());
-                    }
-                    None => {
-                        prop_assert_eq!(passing.position(), before);
-                        match passing.next() {
-                            None => break,
-                            Some(Ok(seen)) => {
-                                prop_assert!(!whole || seen.header_count() != 0, "{seen:?}");
-                            },
-                            Some(Err(_)) => break,
-                        }
-                    }
-                }
-            }
-        }
     }
 
     /// Headers, given as the bytes behind the value of a one-record batch.

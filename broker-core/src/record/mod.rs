@@ -7,16 +7,17 @@ mod compression;
 mod iter;
 mod marker;
 mod murmur2;
+mod plain;
 mod renumber;
 pub(crate) mod varint;
 
 pub use batch::{Batch, BatchError, Batches, batches};
 pub use builder::BatchBuilder;
 pub use compression::{Codec, CodecError, Compression};
-pub(crate) use iter::Passed;
 pub use iter::{HeaderView, RecordView, Records};
 pub(crate) use marker::{MARKER_BYTES_MAX, Marker};
 pub use murmur2::murmur2;
+pub(crate) use plain::PlainRun;
 pub(crate) use renumber::{put_record, renumbered};
 
 /// Where each field of a batch's header starts.
