@@ -1,9 +1,6 @@
 """Logins over the port, with librdkafka, kafka-python and Kafka's own kafka-configs, against a broker of its own."""
 
 import os
-import re
-import subprocess
-import tempfile
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -16,45 +13,16 @@ from confluent_kafka.admin import (
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+import logins
 import scenarios
+from logins import log_text, run_tool, start
 from scenarios import equal, main, scenario, topic
 
-FOLDER = tempfile.mkdtemp()
-READY = re.compile(r"ready at (\S+)")
-
-
-def start():
-    """The broker as a program: two ports, one of them for those who log in."""
-    password = os.path.join(FOLDER, "password")
-    with open(password, "w") as file:
-        file.write("ann's secret\n")
-    command = [
-        os.environ["BROKER"],
-        *["--dir", os.path.join(FOLDER, "data")],
-        *["--listen", "SASL_PLAINTEXT://127.0.0.1:0,PLAINTEXT://127.0.0.1:0"],
-        *["--set", "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"],
-        *["--add-scram", f"SCRAM-SHA-256=[name=ann,password-file={password}]"],
-        *["--add-scram", f"SCRAM-SHA-512=[name=ann,password-file={password}]"],
-    ]
-    log = open(os.path.join(FOLDER, "log"), "w")
-    broker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-    address = READY.search(broker.stdout.readline()).group(1)
-    with open(log.name) as file:
-        plain = re.findall(r"address=(\S+) protocol=\"PLAINTEXT\"", re.sub(r"\x1b\[\d+m", "", file.read()))[0]
-    return broker, address, plain
-
-
-BROKER, ADDRESS, PLAINTEXT = start()
+BROKER, ADDRESS, PLAINTEXT = start(["ann"])
 
 
 def login(mechanism, user="ann", password="ann's secret"):
-    return {
-        "bootstrap.servers": ADDRESS,
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": mechanism,
-        "sasl.username": user,
-        "sasl.password": password,
-    }
+    return logins.login(ADDRESS, mechanism, user, password)
 
 
 def round_trip(name, settings):
@@ -93,9 +61,7 @@ def wrong_credentials():
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]:
         for user, password in [("ann", "another"), ("nobody", "ann's secret")]:
             equal("_AUTHENTICATION" in refused(login(mechanism, user, password)), True, f"{mechanism} {user}")
-    with open(os.path.join(FOLDER, "log")) as file:
-        log = file.read()
-    equal("user 'nobody'" in log and "ann's secret" not in log, True)
+    equal("user 'nobody'" in log_text() and "ann's secret" not in log_text(), True)
 
 
 @scenario
@@ -131,17 +97,8 @@ def kafka_configs_administers_users():
     if not os.environ.get("KAFKA_TOOLS"):
         print("skipped secure kafka-configs: no Java", flush=True)
         return
-
-    config = os.path.join(FOLDER, "client.properties")
-    with open(config, "w") as file:
-        file.write("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n")
-        module = "org.apache.kafka.common.security.scram.ScramLoginModule"
-        file.write(f"sasl.jaas.config={module} required username=\"ann\" password=\"ann's secret\";\n")
-    command = ["tests/kafka/kafka", "run", "configs", "--bootstrap-server", ADDRESS, "--command-config", config]
-    command += ["--entity-type", "users", "--entity-name", "bob", "--alter"]
-    command += ["--add-config", "SCRAM-SHA-512=[iterations=8192,password=bobs-secret]"]
-    added = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    equal(added.returncode, 0, added.stdout + added.stderr)
+    add = "SCRAM-SHA-512=[iterations=8192,password=bobs-secret]"
+    run_tool(ADDRESS, "ann", "configs", "--entity-type", "users", "--entity-name", "bob", "--alter", "--add-config", add)
     round_trip(topic("secure-bob"), login("SCRAM-SHA-512", "bob", "bobs-secret"))
     equal("_AUTHENTICATION" in refused(login("SCRAM-SHA-256", "bob", "bobs-secret")), True)
 
