@@ -33,7 +33,10 @@ pub use coordinator::group::{
 };
 pub use error::{Error, ErrorCode, RecordError};
 pub use id::{TopicId, TopicPartition};
-pub use partition::{DataSignal, Fetched, PartitionHandle, Produced, ProducerDescription, TransactionEnd, WatchGuard};
+pub use partition::{
+    AbortedTransaction, CommittedOnly, DataSignal, Fetched, PartitionHandle, Produced, ProducerDescription, TransactionEnd,
+    WatchGuard,
+};
 pub use runtime::GroupChanges;
 #[cfg(feature = "server")]
 pub use security::{ScramClient, ScramCredential, ScramMechanism, ScramServerProof};

@@ -101,12 +101,12 @@ impl<const N: usize> View<N> {
     }
 
     pub fn last(&self) -> io::Result<Option<[u8; N]>> {
-        (self.stored + self.pending.len() as u64).checked_sub(1).map(|last| self.get(last)).transpose()
+        self.len().checked_sub(1).map(|last| self.get(last)).transpose()
     }
 
     /// The last entry of those, at the front, for which `holds`.
     pub fn last_where(&self, holds: impl Fn(&[u8; N]) -> bool) -> io::Result<Option<[u8; N]>> {
-        let (mut from, mut to) = (0, self.stored + self.pending.len() as u64);
+        let (mut from, mut to) = (0, self.len());
         let mut found = None;
         while from < to {
             let middle = from + (to - from) / 2;
@@ -119,5 +119,24 @@ impl<const N: usize> View<N> {
             }
         }
         Ok(found)
+    }
+
+    fn len(&self) -> u64 {
+        self.stored + self.pending.len() as u64
+    }
+
+    /// How many entries, at the front, `holds` is true of.
+    pub fn count_where(&self, holds: impl Fn(&[u8; N]) -> bool) -> io::Result<u64> {
+        let (mut from, mut to) = (0, self.len());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if holds(&self.get(middle)?) { from = middle + 1 } else { to = middle }
+        }
+        Ok(from)
+    }
+
+    /// The entries behind the first ones.
+    pub fn entries(&self, skipped: u64) -> impl Iterator<Item = io::Result<[u8; N]>> {
+        (skipped..self.len()).map(|index| self.get(index))
     }
 }

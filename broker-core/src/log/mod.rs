@@ -16,6 +16,7 @@ mod segment;
 mod segmented;
 mod snapshots;
 mod times;
+mod txn_index;
 
 #[cfg(test)]
 mod index_tests;
@@ -27,7 +28,8 @@ pub(crate) use compact::{Compacted, Compaction, compact, dirt};
 pub(crate) use config::LogConfig;
 pub(crate) use flush::SyncJob;
 pub(crate) use headers::headers;
-pub(crate) use read::read;
+pub(crate) use read::{read, read_committed};
 pub(crate) use recovery::Opening;
 pub(crate) use segmented::Log;
 pub(crate) use times::find_timestamp;
+pub(crate) use txn_index::Aborted;

@@ -10,9 +10,10 @@ pub(super) mod kind {
     pub const LOG: &str = "log";
     pub const INDEX: &str = "index";
     pub const TIME_INDEX: &str = "timeindex";
+    pub const TXN_INDEX: &str = "txnindex";
     pub const SNAPSHOT: &str = "snapshot";
     /// The log before what is made from it: without a log the others are nobody's.
-    pub const ALL: [&str; 4] = [LOG, INDEX, TIME_INDEX, SNAPSHOT];
+    pub const ALL: [&str; 5] = [LOG, INDEX, TIME_INDEX, TXN_INDEX, SNAPSHOT];
 }
 
 /// A partition's folder.

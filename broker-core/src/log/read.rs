@@ -10,6 +10,7 @@ use super::Log;
 use super::heads::Head;
 use super::index::IndexesView;
 use super::times::{damaged, shows_damage};
+use super::txn_index::{Aborted, overlapping};
 use crate::record::batch::peek_size;
 use crate::record::{Batch, BatchError, HEADER_BYTES, at, header};
 use crate::storage::DiskFile;
@@ -40,6 +41,8 @@ struct Collected {
     bytes: usize,
     /// Of the last run's last batch.
     last_offset: i64,
+    /// The log's, when the first place was looked up.
+    lineage: (u64, i64),
 }
 
 /// Whole batches from the one that holds `offset` on, and before `limit`: at least one, more only up to `max_bytes` in all; none
@@ -51,15 +54,50 @@ pub(crate) fn read(
     limit: i64,
     max_bytes: usize,
 ) -> io::Result<Vec<Bytes>> {
+    Ok(collect(&mut with_log, offset, limit, max_bytes)?.runs)
+}
+
+/// The same, and the aborted transactions that reach into it. Everything before `limit` is decided.
+pub(crate) fn read_committed(
+    mut with_log: impl FnMut(&mut dyn FnMut(&mut Log)),
+    offset: i64,
+    limit: i64,
+    max_bytes: usize,
+) -> io::Result<(Vec<Bytes>, Vec<Aborted>)> {
+    loop {
+        let Collected { runs, last_offset, lineage, .. } = collect(&mut with_log, offset, limit, max_bytes)?;
+        let (upper, mut views) = (last_offset + 1, Some(Vec::new()));
+        if !runs.is_empty() {
+            with_log(&mut |log| views = (log.lineage() == lineage).then(|| log.aborts(offset, upper)));
+        }
+        // What was read may come from files that are gone by now, and with them that it was aborted: it is read again then.
+        if let Some(views) = views {
+            return Ok((runs, overlapping(&views, offset, upper)?));
+        }
+    }
+}
+
+fn collect(
+    with_log: &mut impl FnMut(&mut dyn FnMut(&mut Log)),
+    offset: i64,
+    limit: i64,
+    max_bytes: usize,
+) -> io::Result<Collected> {
     let (mut collected, mut repaired) = (Collected::default(), None);
     let mut next = Ok(None);
-    with_log(&mut |log| next = log.locate(offset));
+    with_log(&mut |log| {
+        collected.lineage = log.lineage();
+        next = log.locate(offset);
+    });
     while let Some(mut here) = std::mem::replace(&mut next, Ok(None))? {
         if !here.look_up()? {
             if repaired.replace(here.base) == Some(here.base) {
                 return Err(damaged(here.base));
             }
-            with_log(&mut |log| next = log.rebuild(here.base).and_then(|()| log.locate(offset)));
+            with_log(&mut |log| {
+                collected.lineage = log.lineage();
+                next = log.rebuild(here.base).and_then(|()| log.locate(offset));
+            });
             continue;
         }
         here.read(offset, limit, max_bytes, &mut collected)?;
@@ -74,7 +112,7 @@ pub(crate) fn read(
             }
         });
     }
-    Ok(collected.runs)
+    Ok(collected)
 }
 
 impl Stretch {

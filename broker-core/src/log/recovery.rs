@@ -10,7 +10,7 @@ use super::place::{Place, base_of, file_name, kind};
 use super::segment::{Scanned, Segment};
 use super::segmented::Opened;
 use crate::record::BatchError;
-use crate::storage::Disk;
+use crate::storage::{Disk, FRESH};
 
 /// What is known of a log before it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +32,8 @@ struct Loaded {
     /// Everything before it is durable and sound.
     recovery_point: i64,
     was_clean: bool,
+    /// The first base of those that were looked through.
+    looked_through_from: i64,
 }
 
 impl Log {
@@ -56,13 +58,14 @@ impl Log {
         if loaded.segments.is_empty() {
             loaded.segments.push(Segment::create(&place, loaded.end)?);
         }
+        let aborts_unknown = load_aborts(&place, &names, &mut loaded)?;
         let start = opening.log_start.max(loaded.segments[0].base);
-        let Loaded { segments, end, recovery_point, was_clean } = loaded;
+        let Loaded { segments, end, recovery_point, was_clean, .. } = loaded;
         let compacted_to = opening.compacted_to;
         Ok(Self::from_parts(
             place,
             config,
-            Opened { segments, start, end, recovery_point, snapshots, was_clean, unlisted, compacted_to },
+            Opened { segments, start, end, recovery_point, snapshots, was_clean, unlisted, compacted_to, aborts_unknown },
         ))
     }
 }
@@ -70,7 +73,7 @@ impl Log {
 /// Removes what was on its way out or unfinished. The names of the other files.
 fn sweep(place: &Place) -> io::Result<Vec<String>> {
     let mut names = place.disk.files(&place.folder)?;
-    for name in names.extract_if(.., |name| name.ends_with(".deleted")) {
+    for name in names.extract_if(.., |name| name.ends_with(".deleted") || name.ends_with(FRESH)) {
         place.disk.remove(&place.folder, &name)?;
     }
     Ok(names)
@@ -79,7 +82,7 @@ fn sweep(place: &Place) -> io::Result<Vec<String>> {
 /// Indexes whose log is gone.
 fn remove_orphans(place: &Place, names: &[String], bases: &[i64]) -> io::Result<()> {
     for name in names {
-        let base = base_of(name, kind::INDEX).or_else(|| base_of(name, kind::TIME_INDEX));
+        let base = [kind::INDEX, kind::TIME_INDEX, kind::TXN_INDEX].iter().find_map(|kind| base_of(name, kind));
         if base.is_some_and(|base| bases.binary_search(&base).is_err()) {
             place.disk.remove(&place.folder, name)?;
         }
@@ -94,6 +97,7 @@ fn load(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening) -> i
         end: first,
         recovery_point: opening.recovery_point,
         was_clean: false,
+        looked_through_from: i64::MAX,
     };
     if opening.clean && trust(place, config, bases, opening, &mut loaded)? {
         loaded.was_clean = true;
@@ -106,6 +110,7 @@ fn load(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening) -> i
         loaded.segments.push(Segment::there(place, *base)?);
     }
     loaded.end = bases.get(trusted).copied().unwrap_or(first);
+    loaded.looked_through_from = loaded.end;
     let mut damaged = false;
     for (index, base) in bases.iter().enumerate().skip(trusted) {
         // A power cut may leave a segment short and the ones behind it whole. Nobody could read over the gap.
@@ -122,6 +127,27 @@ fn load(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening) -> i
     debug_assert!(trusted <= last);
     loaded.recovery_point = loaded.recovery_point.min(loaded.end);
     Ok(loaded)
+}
+
+/// Reads the indexes of aborted transactions that are there; the bases of segments whose own is not to be trusted.
+fn load_aborts(place: &Place, names: &[String], loaded: &mut Loaded) -> io::Result<Vec<i64>> {
+    let mut there: Vec<i64> = names.iter().filter_map(|name| base_of(name, kind::TXN_INDEX)).collect();
+    there.sort_unstable();
+    let mut unknown = Vec::new();
+    for index in 0..loaded.segments.len() {
+        let end = loaded.segments.get(index + 1).map_or(loaded.end, |next| next.base);
+        let segment = &mut loaded.segments[index];
+        if segment.base >= loaded.looked_through_from {
+            unknown.push(segment.base);
+        } else if there.binary_search(&segment.base).is_ok()
+            && let Err(damage) = segment.aborts.load(place, end)?
+        {
+            let file = file_name(segment.base, kind::TXN_INDEX);
+            tracing::warn!(target: "broker_core::recovery", folder = %place.folder, file, damage, "an index of aborted transactions is damaged");
+            unknown.push(segment.base);
+        }
+    }
+    Ok(unknown)
 }
 
 /// Takes everything as it is, if the last segment agrees with its indexes and ends where the log was closed.

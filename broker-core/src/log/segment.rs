@@ -1,4 +1,4 @@
-//! One file of a log, with its two indexes.
+//! One file of a log, with its indexes.
 
 use std::io;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use super::index::{Indexes, IndexesView, TimeEntry};
 use super::place::{Place, file_name, kind};
 use super::read::{Stretch, read_ahead};
 use super::times::{TimeView, damaged};
+use super::txn_index::TxnIndex;
 use crate::record::{Batch, BatchError};
 use crate::storage::DiskFile;
 
@@ -19,6 +20,8 @@ pub(super) struct Segment {
     pub base: i64,
     pub file: Arc<dyn DiskFile>,
     indexes: Indexes,
+    /// The transactions that end here by being aborted.
+    pub aborts: TxnIndex,
     /// Whether the indexes were made here, or were seen to agree with the file. Not before they are needed: a broker with many
     /// segments would read them all when it starts.
     checked: bool,
@@ -57,6 +60,7 @@ impl Segment {
     pub fn create(place: &Place, base: i64) -> io::Result<Self> {
         place.remove(base, kind::INDEX)?;
         place.remove(base, kind::TIME_INDEX)?;
+        place.remove(base, kind::TXN_INDEX)?;
         Ok(Self { checked: true, ..Self::there(place, base)? })
     }
 
@@ -66,6 +70,7 @@ impl Segment {
             base,
             file: place.open(base, kind::LOG)?,
             indexes: Indexes::new(base),
+            aborts: TxnIndex::new(base),
             checked: false,
             first_timestamp: None,
             seen: None,
@@ -165,7 +170,7 @@ impl Segment {
 
     /// The indexes' files, as far as they are there.
     pub fn index_files(&self) -> impl Iterator<Item = Arc<dyn DiskFile>> {
-        self.indexes.files()
+        self.indexes.files().chain(self.aborts.file())
     }
 
     /// To be called before its files are renamed or removed: who reads them goes on.

@@ -36,6 +36,8 @@ pub(crate) struct Log {
     pub(super) generation: u64,
     /// Where the last read ended: an offset, its segment's base, its position. Readers mostly go on there.
     pub(super) read_hint: Option<(i64, i64, u64)>,
+    /// The bases of segments whose aborted transactions have to be looked up.
+    pub(super) aborts_unknown: Vec<i64>,
     /// Why no more is written.
     poisoned: Option<String>,
 }
@@ -51,11 +53,13 @@ pub(super) struct Opened {
     pub was_clean: bool,
     pub unlisted: bool,
     pub compacted_to: Option<i64>,
+    pub aborts_unknown: Vec<i64>,
 }
 
 impl Log {
     pub(super) fn from_parts(place: Place, config: LogConfig, opened: Opened) -> Self {
-        let Opened { segments, start, end, recovery_point, snapshots, was_clean, unlisted, compacted_to } = opened;
+        let Opened { segments, start, end, recovery_point, snapshots, was_clean, unlisted, compacted_to, aborts_unknown } =
+            opened;
         Self {
             place,
             config,
@@ -70,6 +74,7 @@ impl Log {
             compacted_to,
             generation: 0,
             read_hint: None,
+            aborts_unknown,
             poisoned: None,
         }
     }
@@ -195,6 +200,11 @@ impl Log {
         self.start = self.start.max(self.segments[0].base);
         self.read_hint = None;
         Ok(())
+    }
+
+    /// Another one once segments were compacted, or went.
+    pub(super) fn lineage(&self) -> (u64, i64) {
+        (self.generation, self.first_base())
     }
 
     /// Where the batch that holds `offset` is looked for; `None` at the end.

@@ -1,5 +1,6 @@
 //! One partition: its log behind one short lock, validation in front of it, readers woken behind it.
 
+mod aborted;
 mod append;
 mod append_records;
 mod compaction;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 
+pub use aborted::{AbortedTransaction, CommittedOnly};
 pub(crate) use flush::Flusher;
 use flush::{Ask, Flushing};
 use producer_state::{Appended, ProducerBatch, ProducerStates};
@@ -65,8 +67,12 @@ pub struct Fetched {
     pub batches: Vec<Bytes>,
     /// Behind the last offset that may be read.
     pub high_watermark: i64,
+    /// Behind the last offset whose records are decided: what is behind it may belong to an open transaction.
+    pub last_stable: i64,
     /// The first offset.
     pub log_start: i64,
+    /// The aborted transactions that reach into the batches; told only to who asks for committed records.
+    pub aborted: Vec<AbortedTransaction>,
 }
 
 /// An idempotent producer, as a partition knows it.
@@ -350,18 +356,32 @@ impl PartitionHandle {
 
     /// Whole batches from the one that holds `offset` on; empty at the end. At least one batch whatever `max_bytes` says.
     pub fn fetch(&self, offset: i64, max_bytes: usize) -> Result<Fetched, Error> {
+        let found = self.bounds(offset)?;
+        if offset == found.high_watermark {
+            return Ok(found);
+        }
+        let batches = crate::log::read(|look| look(&mut self.state().log), offset, found.high_watermark, max_bytes)
+            .map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        Ok(Fetched { batches, ..found })
+    }
+
+    /// What may be read, if the offset lies within; no batch.
+    fn bounds(&self, offset: i64) -> Result<Fetched, Error> {
         self.check_there()?;
-        let (log_start, high_watermark) = (self.log_start(), self.end_offset());
+        let found = self.fetched_nothing();
+        let Fetched { log_start, high_watermark, .. } = found;
         if offset < log_start || offset > high_watermark {
             let text = format!("{}: offset {offset} is outside the log, which holds {log_start} to {high_watermark}", self.0.id);
             return Err(Error::new(ErrorCode::OffsetOutOfRange, text));
         }
-        if offset == high_watermark {
-            return Ok(Fetched { batches: Vec::new(), high_watermark, log_start });
-        }
-        let batches = crate::log::read(|look| look(&mut self.state().log), offset, high_watermark, max_bytes)
-            .map_err(|error| storage(&self.0.id, "cannot be read", error))?;
-        Ok(Fetched { batches, high_watermark, log_start })
+        Ok(found)
+    }
+
+    /// What may be read, and no batch.
+    pub(crate) fn fetched_nothing(&self) -> Fetched {
+        let (log_start, high_watermark) = (self.log_start(), self.end_offset());
+        let last_stable = self.stable_before(high_watermark);
+        Fetched { batches: Vec::new(), high_watermark, last_stable, log_start, aborted: Vec::new() }
     }
 
     /// The first record with this timestamp (milliseconds since 1970) or a later one: its offset and timestamp.

@@ -87,7 +87,7 @@ pub(super) fn decode(bytes: &[u8], offset: i64, now_ms: i64) -> Result<ProducerS
 /// The producers of a log that was opened: from the newest snapshot that may be used and is sound, and from what was appended
 /// behind it.
 pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result<Loaded> {
-    let (limit, all) = (log.snapshot_limit(), log.take_snapshots());
+    let (limit, all) = (log.snapshot_limit().min(log.aborts_unknown_from()), log.take_snapshots());
     let (mut producers, mut snapshot, mut damaged) = (ProducerStates::default(), None, Vec::new());
     for offset in all.iter().rev().copied().filter(|offset| *offset <= limit) {
         let Some(bytes) = log.read_snapshot(offset)? else { continue };
@@ -108,15 +108,17 @@ pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result
     }
     // Not only what may be read: a producer goes on behind what was deleted, too.
     let from = snapshot.unwrap_or_else(|| log.first_base());
+    let mut aborted = Vec::new();
     let mut read = |batch: &[u8]| {
         // The walk may begin before what was asked for.
         let last = header::i64(batch, at::BASE_OFFSET).saturating_add(header::i32(batch, at::LAST_OFFSET_DELTA).into());
         if last >= from {
-            producers.read(batch, now_ms);
+            aborted.extend(producers.read(batch, now_ms));
         }
     };
     crate::log::headers(log, from, &mut read)?;
     producers.transactions.settle(i64::MAX);
+    log.restore_aborts(from, &aborted)?;
     log.remove_snapshots(&all, snapshot, &damaged)?;
     Ok(Loaded { producers, snapshot })
 }
@@ -128,7 +130,11 @@ fn refill(log: &mut Log, producers: &mut ProducerStates, now_ms: i64) {
         return;
     }
     let mut walked = ProducerStates::default();
-    let done = log.tail(TAIL_BYTES).and_then(|from| crate::log::headers(log, from, |batch| walked.read(batch, now_ms)));
+    let done = log.tail(TAIL_BYTES).and_then(|from| {
+        crate::log::headers(log, from, |batch| {
+            walked.read(batch, now_ms);
+        })
+    });
     match done {
         Ok(()) => producers.refill(&walked),
         Err(error) => {

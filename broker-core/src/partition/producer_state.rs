@@ -6,6 +6,7 @@ use super::append::Refusal;
 use super::transactions::Transactions;
 use super::{ProducerDescription, TransactionEnd};
 use crate::error::ErrorCode;
+use crate::log::Aborted;
 use crate::record::{CONTROL_BIT, Marker, TRANSACTIONAL_BIT, at, header};
 
 /// How many batches are remembered of a producer. A client has at most five in flight, so an older one is not sent again.
@@ -249,24 +250,26 @@ impl ProducerStates {
         self.by_id.get(&id)?.appended().last().map(|last| last.last_offset)
     }
 
-    /// Remembers a batch of the log by its header; of a control batch more than that is needed.
-    pub fn read(&mut self, batch: &[u8], now_ms: i64) {
+    /// Remembers a batch of the log by its header; of a control batch more than that is needed. The transaction that it aborts.
+    pub fn read(&mut self, batch: &[u8], now_ms: i64) -> Option<Aborted> {
         let base_offset = header::i64(batch, at::BASE_OFFSET);
         if let Some(producer) = ProducerBatch::of(batch) {
             self.note(producer, Appended::of(batch, base_offset), now_ms);
-            return;
+            return None;
         }
         let (id, epoch) = (header::i64(batch, at::PRODUCER_ID), header::i16(batch, at::PRODUCER_EPOCH));
         if id < 0 || header::i16(batch, at::ATTRIBUTES) & TRANSACTIONAL_BIT == 0 {
-            return;
+            return None;
         }
         if let Some(Marker { commits, coordinator_epoch }) = Marker::of(batch) {
             let end = TransactionEnd { producer_id: id, producer_epoch: epoch, coordinator_epoch, committed: commits };
-            self.end(&end, base_offset, now_ms);
-        } else if header::i32(batch, at::COUNT) == 0 {
+            return self.end(&end, base_offset, now_ms);
+        }
+        if header::i32(batch, at::COUNT) == 0 {
             // A marker whose whole transaction was compacted away: all that it tells is the epoch.
             self.of_epoch(id, epoch, now_ms);
         }
+        None
     }
 
     fn of_epoch(&mut self, id: i64, epoch: i16, now_ms: i64) -> &mut ProducerState {
@@ -289,13 +292,14 @@ impl ProducerStates {
         }
     }
 
-    /// Remembers a marker that was appended.
-    pub fn end(&mut self, end: &TransactionEnd, offset: i64, now_ms: i64) {
+    /// Remembers a marker that was appended; the transaction that it aborts, if there is one.
+    pub fn end(&mut self, end: &TransactionEnd, offset: i64, now_ms: i64) -> Option<Aborted> {
         let state = self.of_epoch(end.producer_id, end.producer_epoch, now_ms);
         state.coordinator_epoch = end.coordinator_epoch;
-        if let Some(first) = state.transaction.take() {
-            self.transactions.end(first, end.producer_id, offset);
-        }
+        let first_offset = state.transaction.take()?;
+        let last_stable = self.transactions.end(first_offset, end.producer_id, offset);
+        let aborted = Aborted { producer_id: end.producer_id, first_offset, last_offset: offset, last_stable };
+        (!end.committed).then_some(aborted)
     }
 
     /// Forgets who wrote nothing for `expiration_ms` and has no open transaction, at most every `interval_ms`: a batch that such a

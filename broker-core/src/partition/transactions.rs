@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::producer_state::ProducerStates;
-use super::{PartitionHandle, Produced};
+use super::{AbortedTransaction, Fetched, PartitionHandle, Produced, State, storage};
 use crate::error::Error;
 use crate::record::Marker;
 
@@ -63,10 +63,26 @@ impl Transactions {
 impl PartitionHandle {
     /// Behind the last offset whose records are decided: before the first offset of the oldest open transaction.
     pub fn stable_offset(&self) -> i64 {
-        // In this order: who shows a new end has shown the transaction that begins before it.
-        let end = self.end_offset();
+        self.stable_before(self.end_offset())
+    }
+
+    /// The same, of an end that was looked up before: who shows a new end has shown the transaction that begins before it.
+    pub(super) fn stable_before(&self, end: i64) -> i64 {
         let first_unstable = self.0.unstable.load(Ordering::Acquire);
         end.min(first_unstable).max(self.log_start().min(end))
+    }
+
+    /// As [`fetch`](Self::fetch), but only what is decided. Records of the aborted transactions that are told are among it: who reads
+    /// leaves them out, as [`CommittedOnly`](super::CommittedOnly) does.
+    pub fn fetch_committed(&self, offset: i64, max_bytes: usize) -> Result<Fetched, Error> {
+        let found = self.bounds(offset)?;
+        if offset >= found.last_stable {
+            return Ok(found);
+        }
+        let read = crate::log::read_committed(|look| look(&mut self.state().log), offset, found.last_stable, max_bytes);
+        let (batches, aborted) = read.map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        let aborted = aborted.iter().map(AbortedTransaction::of).collect();
+        Ok(Fetched { batches, aborted, ..found })
     }
 
     /// Ends a producer's transaction here: appends the marker that says how. It does no harm if none is open, so a coordinator that
@@ -82,10 +98,12 @@ impl PartitionHandle {
         let base_offset = state.log.end();
         // Its timestamp is no record's: nobody who asks for a time is shown it.
         let ask = self.append(&mut state, batch, 1, (-1, now), config.topic.flush_ms)?;
-        state.producers.end(end, base_offset, now);
-        self.settle_transactions(&mut state.producers);
+        let State { producers, log, .. } = &mut *state;
+        let noted = producers.end(end, base_offset, now).map_or(Ok(()), |aborted| log.note_abort(&aborted));
+        self.settle_transactions(producers);
         self.tell(state);
         self.ask(ask);
+        noted.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
         Ok(Produced { base_offset, end_offset: base_offset + 1, log_append_time: None, duplicate: false })
     }
 

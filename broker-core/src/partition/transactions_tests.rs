@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::BytesMut;
 
 use super::tests::{NOW, all, around, but, with};
-use super::{Flusher, PartitionConfig, PartitionHandle, Surroundings, TransactionEnd};
+use super::{AbortedTransaction, CommittedOnly, Flusher, PartitionConfig, PartitionHandle, Surroundings, TransactionEnd};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::log::Opening;
-use crate::record::{BatchBuilder, Marker, at};
-use crate::storage::MemoryDisk;
+use crate::record::{BatchBuilder, Marker, at, batches};
+use crate::storage::{Disk, MemoryDisk, read_whole};
 use crate::time::Clock;
 
 #[derive(Debug, Clone)]
@@ -88,6 +88,24 @@ impl World {
     fn start_of(&self, id: i64) -> Option<i64> {
         self.partition.producers().into_iter().find(|producer| producer.id == id).and_then(|found| found.transaction_start)
     }
+}
+
+/// The offsets of the committed records, read a few at a time.
+fn committed(partition: &PartitionHandle) -> Vec<i64> {
+    let (mut offsets, mut next) = (Vec::new(), partition.log_start());
+    while next < partition.stable_offset() {
+        let fetched = partition.fetch_committed(next, 200).expect("fetched");
+        let mut only = CommittedOnly::new(fetched.aborted);
+        for found in fetched.batches.iter().flat_map(batches) {
+            let found = found.expect("sound");
+            assert!(found.last_offset() < fetched.last_stable);
+            if !only.leaves_out(&found) {
+                offsets.extend(found.records().map(|record| record.expect("sound").offset).filter(|offset| *offset >= next));
+            }
+            next = next.max(found.last_offset() + 1);
+        }
+    }
+    offsets
 }
 
 fn batch(id: i64, epoch: i16, sequence: i32, transactional: bool) -> BytesMut {
@@ -254,5 +272,168 @@ fn nobody_who_asks_for_a_time_is_sent_to_a_marker() {
         assert_eq!(world.partition.offset_of_max_timestamp().expect("asked"), Some((0, NOW)));
         assert_eq!(world.partition.offset_for_timestamp(NOW + 1).expect("asked"), None);
         world.kill();
+    }
+}
+
+/// Three producers' transactions across each other, over several segments: 0 and 3 aborted, 1 committed, 2 open from the end on. The
+/// offsets of the committed records.
+fn interleaved(world: &World) -> Vec<i64> {
+    let (mut expected, mut sequences) = (Vec::new(), [0; 4]);
+    for round in 0..5 {
+        let mut committed = Vec::new();
+        for id in [0, 1, 1, 3, 0, 3, 1] {
+            let offset = world.put(id, sequences[id as usize]);
+            sequences[id as usize] += 1;
+            committed.extend((id == 1).then_some(offset));
+        }
+        committed.push(world.try_put(9, 0, round, false).expect("produced"));
+        world.end(3, false);
+        world.end(1, true);
+        world.end(0, false);
+        expected.append(&mut committed);
+    }
+    world.put(2, 0);
+    expected.sort_unstable();
+    expected
+}
+
+fn index_files(world: &World) -> Vec<String> {
+    let mut names = world.disk.files("t-0").expect("listed");
+    names.retain(|name| name.ends_with(".txnindex"));
+    names
+}
+
+fn contents(world: &World) -> Vec<(String, Vec<u8>)> {
+    let read = |name: &String| read_whole(&world.disk, "t-0", name).expect("read").expect("there");
+    index_files(world).iter().map(|name| (name.clone(), read(name))).collect()
+}
+
+#[test]
+fn a_reader_of_committed_records_sees_these_and_no_other() {
+    let world = World::new(small());
+    let expected = interleaved(&world);
+    let stable = world.partition.end_offset() - 1;
+    assert_eq!(world.stable(), stable);
+    assert_eq!(committed(&world.partition), expected);
+    let all = world.partition.fetch(0, usize::MAX).expect("fetched");
+    assert_eq!((all.aborted.as_slice(), all.last_stable), (&[][..], stable), "who reads all is told of none");
+    for offset in 0..=stable + 1 {
+        let found = world.partition.fetch_committed(offset, 1).expect("fetched");
+        assert_eq!((found.last_stable, found.high_watermark), (stable, stable + 1));
+        assert_eq!(found.batches.is_empty(), offset >= stable, "at {offset}");
+    }
+    assert!(world.partition.fetch_committed(stable + 2, 1).is_err(), "outside of the log");
+    // The first transactions of 0 and 3 begin at offsets 0 and 3; their markers are at 10 and 8.
+    let told = |offset: i64, bytes: usize| world.partition.fetch_committed(offset, bytes).expect("fetched").aborted;
+    let (of_0, of_3) =
+        (AbortedTransaction { producer_id: 0, first_offset: 0 }, AbortedTransaction { producer_id: 3, first_offset: 3 });
+    assert_eq!(told(0, 1), [of_0]);
+    assert_eq!(told(3, 1), [of_3, of_0], "by their markers");
+    assert_eq!(told(8, 1), [of_3, of_0]);
+    assert_eq!(told(9, 1), [of_0]);
+    assert_eq!(told(11, 1), [AbortedTransaction { producer_id: 0, first_offset: 11 }]);
+}
+
+#[test]
+fn its_index_is_kafkas() {
+    let world = World::new(small());
+    world.put(7, 0);
+    world.put(8, 0);
+    world.end(8, false);
+    world.end(7, false);
+    let mut expected = Vec::new();
+    for (producer, first, last, stable) in [(8i64, 1i64, 2i64, 0i64), (7, 0, 3, 4)] {
+        expected.extend_from_slice(&[0, 0]);
+        [producer, first, last, stable].iter().for_each(|field| expected.extend_from_slice(&field.to_be_bytes()));
+    }
+    let bytes: Vec<u8> = contents(&world).into_iter().flat_map(|(_, bytes)| bytes).collect();
+    assert_eq!(bytes, expected);
+    let other = World::new(small());
+    other.put(1, 0);
+    other.end(1, true);
+    assert_eq!(index_files(&other), Vec::<String>::new(), "there is none where nothing was aborted");
+}
+
+#[test]
+fn after_a_kill_the_indexes_are_what_the_log_says() {
+    let mut world = World::new(small());
+    let expected = interleaved(&world);
+    let sound = contents(&world);
+    assert!(sound.len() > 3, "{} of them", sound.len());
+    for (name, bytes) in &sound {
+        let damaged = [vec![], vec![1; 34], bytes[..bytes.len() - 1].to_vec(), [bytes.clone(), bytes.clone()].concat()];
+        for (nth, wrong) in damaged.iter().enumerate() {
+            world.disk.remove("t-0", name).expect("removed");
+            if nth > 0 {
+                world.disk.open("t-0", name).expect("opened").append(wrong.clone().into()).expect("written");
+            }
+            world.kill();
+            assert_eq!(contents(&world), sound, "{name}, damage {nth}");
+            assert_eq!(committed(&world.partition), expected);
+        }
+    }
+    // What a crash left of a file that was to take another's place.
+    let file = world.disk.open("t-0", "00000000000000000000.txnindex.new").expect("made");
+    file.append(vec![1].into()).expect("written");
+    world.kill();
+    assert!(!world.disk.files("t-0").expect("listed").iter().any(|name| name.ends_with(".new")));
+}
+
+#[test]
+fn a_damaged_index_of_a_log_that_was_closed_is_made_anew() {
+    let mut world = World::new(small());
+    let expected = interleaved(&world);
+    let sound = contents(&world);
+    for (name, bytes) in &sound {
+        let flipped = |at: usize| bytes.iter().enumerate().map(|(n, byte)| byte ^ (u8::from(n == at) << 7)).collect::<Vec<u8>>();
+        for wrong in [bytes[..33].to_vec(), vec![9; 68], flipped(0), flipped(2), flipped(10), flipped(18), flipped(26)] {
+            world.partition.close().expect("closed");
+            let file = world.disk.open("t-0", name).expect("opened");
+            file.truncate(0).expect("cut");
+            file.append(wrong.clone().into()).expect("written");
+            world.stop();
+            assert_eq!(contents(&world), sound, "{name}: {wrong:?}");
+            assert_eq!(committed(&world.partition), expected);
+            // It is durable, since nobody would look again.
+            world.disk.crash();
+            world.stop();
+            assert_eq!((contents(&world), committed(&world.partition)), (sound.clone(), expected.clone()));
+        }
+    }
+}
+
+#[test]
+fn an_index_goes_with_its_segment() {
+    let world = World::new(but(|topic| (topic.segment_bytes, topic.retention_ms, topic.file_delete_delay_ms) = (150, -1, 0)));
+    let expected = interleaved(&world);
+    let before = index_files(&world).len();
+    let start = expected[expected.len() / 2];
+    world.partition.delete_records(start).expect("deleted");
+    world.partition.retain().expect("looked");
+    world.partition.remove_files().expect("removed");
+    let names = index_files(&world);
+    assert!(!names.is_empty() && names.len() < before, "{names:?} of {before}");
+    let is_there = |name: &String| world.disk.size("t-0", &name.replace("txnindex", "log")).expect("asked").is_some();
+    assert!(names.iter().all(is_there), "{names:?}");
+    let left: Vec<i64> = expected.into_iter().filter(|offset| *offset >= start).collect();
+    assert_eq!(committed(&world.partition), left);
+}
+
+#[test]
+fn a_disk_that_takes_no_entry_poisons_the_log() {
+    let mut world = World::new(small());
+    world.put(1, 0);
+    for operations in 0.. {
+        world.disk.fail_after(operations);
+        let ended = world.try_end(&ending(1, 0, 0, false));
+        world.disk.heal();
+        if let Ok(marker) = ended {
+            assert!(operations > 1, "it takes the marker and the entry");
+            assert_eq!(world.stable(), marker + 1);
+            break;
+        }
+        assert!(world.try_put(5, 0, 0, false).is_err(), "{operations}: what is on disk is unknown");
+        world.kill();
+        assert_eq!(committed(&world.partition), Vec::<i64>::new(), "{operations}");
     }
 }

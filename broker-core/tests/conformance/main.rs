@@ -7,6 +7,7 @@ mod producers;
 mod settings;
 mod storage;
 mod times;
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -6,7 +6,7 @@
 //!   given is not found.
 //! - An epoch (9) ahead of the leader's is refused. Readers are never sent elsewhere (11).
 //! - Topics go by name: ids come with version 13, which is left out.
-//! - A reader of committed records sees what all see, and gets an empty list of aborted transactions.
+//! - A reader of committed records is answered only what is decided, with the list of aborted transactions that reach into it.
 //! - Who is over its quota (`consumer_byte_rate`) gets what it asked for, at most ten seconds' worth, and must then wait; Kafka
 //!   would answer with nothing, and never give a batch that is larger than that.
 //!
@@ -111,8 +111,9 @@ fn look(client: &Client, body: &FetchRequest, budget: usize) -> Vec<Topic> {
         let one = |asked: &FetchPartition| {
             let limit = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
             // The log gives one batch at least: only to who has got nothing yet, or still has room.
+            let limit = (limit > 0 || !some).then_some(limit);
             let found = match &right {
-                Ok(()) => fetch(&client.shared.broker, &topic.topic, asked, (limit > 0 || !some).then_some(limit)),
+                Ok(()) => fetch(&client.shared.broker, &topic.topic, asked, body.isolation_level == 1, limit),
                 Err(error) => Err(Error::new(error.code(), error.to_string())),
             };
             let bytes = found.as_ref().map_or(0, |found| found.batches.iter().map(Bytes::len).sum());
@@ -125,17 +126,21 @@ fn look(client: &Client, body: &FetchRequest, budget: usize) -> Vec<Topic> {
     topics.collect()
 }
 
-fn fetch(broker: &Broker, topic: &str, asked: &FetchPartition, limit: Option<usize>) -> Result<Fetched, Error> {
+fn fetch(
+    broker: &Broker,
+    topic: &str,
+    asked: &FetchPartition,
+    read_committed: bool,
+    limit: Option<usize>,
+) -> Result<Fetched, Error> {
     check_epoch(asked.current_leader_epoch)?;
     let Some(partition) = broker.partition_to_read(topic, asked.partition)? else {
         return empty(topic, asked);
     };
     match limit {
+        Some(limit) if read_committed => partition.fetch_committed(asked.fetch_offset, limit),
         Some(limit) => partition.fetch(asked.fetch_offset, limit),
-        None => {
-            let (high_watermark, log_start) = (partition.end_offset(), partition.log_start());
-            Ok(Fetched { batches: Vec::new(), high_watermark, log_start })
-        }
+        None => Ok(partition.fetched_nothing()),
     }
 }
 
@@ -145,7 +150,12 @@ fn empty(topic: &str, asked: &FetchPartition) -> Result<Fetched, Error> {
         let text = format!("{topic}-{}: offset {} is outside the log, which is empty", asked.partition, asked.fetch_offset);
         return Err(Error::new(ErrorCode::OffsetOutOfRange, text));
     }
-    Ok(Fetched { batches: Vec::new(), high_watermark: 0, log_start: 0 })
+    Ok(nothing(0))
+}
+
+/// No batch, and this number for each offset.
+fn nothing(offset: i64) -> Fetched {
+    Fetched { batches: Vec::new(), high_watermark: offset, last_stable: offset, log_start: offset, aborted: Vec::new() }
 }
 
 impl FetchAnswer {
@@ -167,19 +177,23 @@ impl FetchAnswer {
     fn put_partition(&self, index: i32, found: Result<Fetched, Error>, put: &Put, answer: &mut Answer) {
         let (error, found) = match found {
             Ok(found) => (0, found),
-            Err(error) => (error.code().code(), Fetched { batches: Vec::new(), high_watermark: -1, log_start: -1 }),
+            Err(error) => (error.code().code(), nothing(-1)),
         };
         let out = answer.buffer();
         out.put_i32(index);
         out.put_i16(error);
         out.put_i64(found.high_watermark);
-        // The last stable offset.
-        out.put_i64(found.high_watermark);
+        out.put_i64(found.last_stable);
         if put.version >= 5 {
             out.put_i64(found.log_start);
         }
-        // Aborted transactions: none, or for who reads all records, no list.
-        put.length(out, self.read_committed.then_some(0));
+        // Who reads all records gets no list of aborted transactions.
+        put.length(out, self.read_committed.then_some(found.aborted.len()));
+        for aborted in &found.aborted {
+            out.put_i64(aborted.producer_id);
+            out.put_i64(aborted.first_offset);
+            put.no_tags(out);
+        }
         if put.version >= 11 {
             // No other replica is preferred.
             out.put_i32(-1);

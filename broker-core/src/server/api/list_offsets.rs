@@ -5,7 +5,7 @@
 //!   if there is none.
 //! - -3 (7) asks for the record with the latest timestamp, -4 (8) for the first offset on the broker's own disk, which is the
 //!   start; -5 (9) for what lies elsewhere, which is nothing.
-//! - What a reader of committed records sees (2) is what all see: there are no transactions yet.
+//! - For a reader of committed records (2) the end is where the first open transaction begins.
 //! - An epoch (4) ahead of the leader's is refused.
 
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
@@ -30,10 +30,11 @@ pub(in crate::server) const SHAPE: &[Field] = &[I32, I8.from(2), array(&[TEXT, a
 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ListOffsetsRequest) -> ListOffsetsResponse {
     let epoch = if request.version >= 4 { LEADER_EPOCH } else { -1 };
+    let committed = body.isolation_level == 1;
     let topics = body.topics.into_iter().map(|topic| {
         let one = |asked: ListOffsetsPartition| {
             let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
-            match offset(client, &topic.name, &asked, request.version) {
+            match offset(client, &topic.name, &asked, committed, request.version) {
                 Ok(Some((offset, timestamp))) => answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch),
                 Ok(None) => answer,
                 Err(error) => answer.with_error_code(error.code().code()),
@@ -46,20 +47,28 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
 }
 
 /// An offset, and the record's timestamp where one was asked for.
-fn offset(client: &Client, topic: &str, asked: &ListOffsetsPartition, version: i16) -> Result<Option<(i64, i64)>, Error> {
+fn offset(
+    client: &Client,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+    committed: bool,
+    version: i16,
+) -> Result<Option<(i64, i64)>, Error> {
     client.check(Operation::Describe, Resource::Topic(topic))?;
     check_epoch(asked.current_leader_epoch)?;
     let Some(partition) = client.shared.broker.partition_to_read(topic, asked.partition_index)? else {
         // One of the broker's own, which holds nothing yet.
         return Ok(matches!(asked.timestamp, LATEST | EARLIEST).then_some((0, -1)));
     };
+    let end = if committed { partition.stable_offset() } else { partition.end_offset() };
+    let before_end = |found: Option<(i64, i64)>| found.filter(|(offset, _)| *offset < end);
     match asked.timestamp {
-        LATEST => Ok(Some((partition.end_offset(), -1))),
+        LATEST => Ok(Some((end, -1))),
         EARLIEST => Ok(Some((partition.log_start(), -1))),
-        LATEST_TIMESTAMP if version >= 7 => partition.offset_of_max_timestamp(),
+        LATEST_TIMESTAMP if version >= 7 => partition.offset_of_max_timestamp().map(before_end),
         EARLIEST_LOCAL if version >= 8 => Ok(Some((partition.log_start(), -1))),
         LATEST_TIERED if version >= 9 => Ok(None),
-        timestamp if timestamp >= 0 => partition.offset_for_timestamp(timestamp),
+        timestamp if timestamp >= 0 => partition.offset_for_timestamp(timestamp).map(before_end),
         other => Err(Error::new(ErrorCode::UnsupportedVersion, format!("timestamp {other} has no meaning here"))),
     }
 }

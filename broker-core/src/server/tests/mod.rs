@@ -23,6 +23,7 @@ mod rights;
 mod sasl;
 mod tls;
 mod topics;
+mod transactions;
 
 use super::dispatch::shape_of;
 use super::{APIS, Server, ServerConfig, shape};

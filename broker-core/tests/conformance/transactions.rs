@@ -1,0 +1,103 @@
+//! Transactions, as far as a partition's log has to do with them: their coordinator is played by the test.
+
+use broker_core::{CommittedOnly, TransactionEnd};
+
+use super::*;
+
+/// A batch of a producer's transaction.
+fn within(id: i64, sequence: i32, count: usize) -> BytesMut {
+    let mut builder = BatchBuilder::new();
+    builder.producer(id, 0, sequence);
+    builder.transactional();
+    fill(builder, count)
+}
+
+/// The marker's offset.
+pub(super) fn end(partition: &PartitionHandle, producer_id: i64, committed: bool) -> i64 {
+    let end = TransactionEnd { producer_id, producer_epoch: 0, coordinator_epoch: 0, committed };
+    partition.end_transaction(&end).expect("ended").base_offset
+}
+
+/// The offsets that a reader of committed records is given.
+pub(super) fn committed(partition: &PartitionHandle) -> Vec<i64> {
+    let (mut offsets, mut next) = (Vec::new(), partition.log_start());
+    while next < partition.stable_offset() {
+        let fetched = partition.fetch_committed(next, 300).expect("fetched");
+        let mut only = CommittedOnly::new(fetched.aborted);
+        for batch in fetched.batches.iter().flat_map(batches).map(|batch| batch.expect("sound")) {
+            next = batch.last_offset() + 1;
+            if !only.leaves_out(&batch) {
+                offsets.extend(batch.records().map(|record| record.expect("sound").offset));
+            }
+        }
+    }
+    offsets
+}
+
+#[test]
+fn fact_43_what_is_committed_is_read_everywhere_and_its_marker_takes_one_offset() {
+    let mut world = World::new();
+    let topic = NewTopic::new("both").partitions(2);
+    world.broker.create_topic(&topic).expect("made");
+    let both = |world: &World| [0, 1].map(|number| world.broker.partition("both", number).expect("there"));
+    for (number, partition) in (1..).zip(both(&world)) {
+        assert_eq!(produce(&partition, within(7, 0, number)), Ok(0));
+        assert_eq!(committed(&partition), Vec::<i64>::new(), "not before it is committed");
+    }
+    for (count, partition) in (1..).zip(both(&world)) {
+        assert_eq!(end(&partition, 7, true), count, "the offset behind its records");
+        assert_eq!(partition.end_offset(), count + 1);
+        assert_eq!(committed(&partition), (0..count).collect::<Vec<_>>());
+    }
+    world.restart();
+    for (count, partition) in (1..).zip(both(&world)) {
+        assert_eq!(committed(&partition), (0..count).collect::<Vec<_>>(), "after a restart");
+        assert_eq!(produce(&partition, batch(1)), Ok(count + 1), "the next record stands behind the marker");
+    }
+}
+
+#[test]
+fn fact_43_what_is_aborted_is_read_by_no_reader_of_committed_records() {
+    let mut world = World::new();
+    let t = world.topic(&[("segment.bytes", "1024")]);
+    let mut expected = Vec::new();
+    for round in 0..20 {
+        let sequence = 3 * round;
+        let aborts = produce(&t, within(1, sequence, 3)).expect("new");
+        let commits = produce(&t, within(2, sequence, 3)).expect("new");
+        assert_eq!(commits, aborts + 3);
+        end(&t, 2, true);
+        end(&t, 1, false);
+        expected.extend(commits..commits + 3);
+    }
+    assert_eq!(committed(&t), expected);
+    assert_eq!(stored(&t).len(), 80, "who reads everything sees it all");
+    world.restart();
+    assert_eq!(committed(&world.t()), expected, "after a restart");
+}
+
+#[test]
+fn fact_45_nothing_behind_an_open_transaction_is_read_before_it_is_decided() {
+    for commits in [true, false] {
+        let mut world = World::new();
+        let t = world.topic(&[]);
+        assert_eq!(produce(&t, batch(10)), Ok(0));
+        assert_eq!(produce(&t, within(1, 0, 10)), Ok(10));
+        assert_eq!(produce(&t, within(2, 0, 5)), Ok(20));
+        assert_eq!(end(&t, 2, true), 25);
+        for _ in 0..2 {
+            let t = world.t();
+            let found = t.fetch_committed(0, usize::MAX).expect("fetched");
+            assert_eq!((found.last_stable, found.high_watermark, t.stable_offset()), (10, 26, 10));
+            assert_eq!(committed(&t), (0..10).collect::<Vec<_>>());
+            let behind = t.fetch_committed(10, usize::MAX).expect("no error");
+            assert!(behind.batches.is_empty() && behind.aborted.is_empty());
+            world.restart();
+        }
+        let t = world.t();
+        assert_eq!(end(&t, 1, commits), 26);
+        assert_eq!(t.stable_offset(), 27);
+        let decided = if commits { (0..25).collect::<Vec<_>>() } else { (0..10).chain(20..25).collect() };
+        assert_eq!(committed(&t), decided);
+    }
+}
