@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -7,7 +8,7 @@ use kafka_protocol::messages::{
     BrokerId, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse, TopicName,
 };
 
-use super::{Connection, Result, fail, refused, text};
+use super::{Config, Connection, Result, fail, refused, text};
 
 /// `ListOffsets`: the first offset.
 pub const EARLIEST: i64 = -2;
@@ -32,6 +33,7 @@ pub struct Topic {
 
 /// The brokers of a cluster, each over one connection, made when first needed.
 pub struct Cluster {
+    config: Arc<Config>,
     bootstrap: String,
     addresses: BTreeMap<i32, String>,
     connections: BTreeMap<i32, Connection>,
@@ -41,10 +43,11 @@ pub struct Cluster {
 
 impl Cluster {
     /// Asks one of these brokers (`host:port`, several with commas) for all of them.
-    pub async fn connect(bootstrap: &str) -> Result<Self> {
+    pub async fn connect(bootstrap: &str, config: Config) -> Result<Self> {
+        let config = Arc::new(config);
         let mut failures = Vec::new();
         for address in bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty()) {
-            let connection = match Connection::open(address).await {
+            let connection = match Connection::open(address, &config).await {
                 Ok(connection) => connection,
                 Err(failure) => {
                     failures.push(failure.0);
@@ -52,6 +55,7 @@ impl Cluster {
                 }
             };
             let mut this = Self {
+                config,
                 bootstrap: address.to_owned(),
                 addresses: BTreeMap::new(),
                 connections: BTreeMap::from([(-1, connection)]),
@@ -120,7 +124,7 @@ impl Cluster {
             let Some(address) = self.addresses.get(&id) else {
                 return fail(format!("{} names no broker with node.id {id}", self.bootstrap));
             };
-            let connection = Connection::open(address).await?;
+            let connection = Connection::open(address, &self.config).await?;
             self.connections.insert(id, connection);
         }
         match self.connections.get_mut(&id) {
@@ -158,7 +162,7 @@ impl Cluster {
     pub async fn connect_to_leader(&mut self, topic: &str, partition: i32) -> Result<Connection> {
         let leader = self.leader(topic, partition).await?;
         match self.addresses.get(&leader) {
-            Some(address) => Connection::open(address).await,
+            Some(address) => Connection::open(address, &self.config).await,
             None => fail(format!("{topic}-{partition} is led by broker {leader}, which is not there")),
         }
     }

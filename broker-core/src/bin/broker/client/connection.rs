@@ -1,42 +1,67 @@
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
-use super::{Failure, Result, fail, refused};
+use super::{Config, Failure, Result, fail, refused, text, tls};
+use crate::settings::host_and_port;
 
-/// How long connecting, and an answer that nothing is waited for, may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer that is read.
 const MOST_BYTES: usize = 256 << 20;
-/// What the broker is told that we are.
-const CLIENT: &str = "broker-cli";
+
+/// In the clear or under TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// One connection; requests may be sent before the answers of those before have come.
 pub struct Connection {
     address: String,
-    stream: TcpStream,
+    config: Arc<Config>,
+    stream: Box<dyn Stream>,
     correlation: i32,
     expected: i32,
     versions: BTreeMap<i16, (i16, i16)>,
+    /// Until when the login is good, where the broker wants another one then.
+    known_until: Option<Instant>,
 }
 
 impl Connection {
-    /// Connects, and asks which versions are understood there.
-    pub async fn open(address: &str) -> Result<Self> {
-        let failed = |error: &dyn std::fmt::Display| Failure(format!("cannot connect to {address}: {error}"));
-        let connected = tokio::time::timeout(TIMEOUT, TcpStream::connect(address)).await;
-        let stream = connected.map_err(|_| failed(&"no answer in time"))?.map_err(|error| failed(&error))?;
-        stream.set_nodelay(true).map_err(|error| failed(&error))?;
-        let mut this = Self { address: address.to_owned(), stream, correlation: 0, expected: 0, versions: BTreeMap::new() };
+    /// Connects, asks which versions are understood there, and logs in.
+    pub async fn open(address: &str, config: &Arc<Config>) -> Result<Self> {
+        let stream = match timeout(config.request_timeout, connect(address, config)).await {
+            Ok(connected) => connected.map_err(|cause| Failure(format!("cannot connect to {address}: {cause}")))?,
+            Err(_) => return fail(format!("cannot connect to {address}: no answer in time")),
+        };
+        let (config, versions) = (config.clone(), BTreeMap::new());
+        let mut this =
+            Self { address: address.to_owned(), config, stream, correlation: 0, expected: 0, versions, known_until: None };
         let told = this.ask_version(0, &ApiVersionsRequest::default()).await?;
         refused(&format!("{address}: ApiVersions"), told.error_code, None)?;
         this.versions = told.api_keys.iter().map(|row| (row.api_key, (row.min_version, row.max_version))).collect();
+        if let Some(login) = this.config.login.clone() {
+            login.run(&mut this).await?;
+        }
         Ok(this)
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The broker takes us for who we are; for so many milliseconds, if not for ever.
+    pub fn logged_in(&mut self, lifetime_ms: i64) {
+        let lifetime = u64::try_from(lifetime_ms).ok().filter(|ms| *ms > 0);
+        self.known_until = lifetime.map(|ms| Instant::now() + Duration::from_millis(ms));
     }
 
     /// The highest version of this request up to `cap` that the broker understands as well.
@@ -60,12 +85,16 @@ impl Connection {
             .with_request_api_key(R::KEY)
             .with_request_api_version(version)
             .with_correlation_id(self.correlation)
-            .with_client_id(Some(StrBytes::from_static_str(CLIENT)));
+            .with_client_id(Some(text(&*self.config.client_id)));
         let encoded = header.encode(&mut frame, R::header_version(version)).and_then(|()| request.encode(&mut frame, version));
         encoded.map_err(|error| Failure(format!("API {} version {version}: {error}", R::KEY)))?;
         let size = (frame.len() - 4) as u32;
         frame[..4].copy_from_slice(&size.to_be_bytes());
-        self.stream.write_all(&frame).await.map_err(|error| self.broken(&error))
+        let written = async {
+            self.stream.write_all(&frame).await?;
+            self.stream.flush().await
+        };
+        written.await.map_err(|error| self.broken(&error))
     }
 
     /// Sends a request that the broker does not answer, such as Produce with `acks=0`.
@@ -77,9 +106,20 @@ impl Connection {
 
     /// The answer to the oldest request that has none yet, which was an `R` of this version. Not cancel-safe.
     pub async fn receive<R: Request>(&mut self, version: i16) -> Result<R::Response> {
+        self.receive_within::<R>(version, self.config.request_timeout).await
+    }
+
+    async fn receive_within<R: Request>(&mut self, version: i16, limit: Duration) -> Result<R::Response> {
+        match timeout(limit, self.receive_in_time::<R>(version)).await {
+            Ok(answer) => answer,
+            Err(_) => fail(format!("{}: no answer to API {} within {} ms", self.address, R::KEY, limit.as_millis())),
+        }
+    }
+
+    async fn receive_in_time<R: Request>(&mut self, version: i16) -> Result<R::Response> {
         let size = self.stream.read_i32().await.map_err(|error| self.broken(&error))?;
         let size = usize::try_from(size).ok().filter(|size| *size <= MOST_BYTES);
-        let Some(size) = size else { return fail(format!("{} is no Kafka broker: its answer has no sane length", self.address)) };
+        let Some(size) = size else { return fail(self.insane()) };
         let mut frame = vec![0; size];
         self.stream.read_exact(&mut frame).await.map_err(|error| self.broken(&error))?;
         let mut frame = Bytes::from(frame);
@@ -103,21 +143,59 @@ impl Connection {
         self.ask_version(version, request).await
     }
 
-    async fn ask_version<R: Request + HeaderVersion>(&mut self, version: i16, request: &R) -> Result<R::Response> {
-        let exchanged = async {
-            self.send(version, request).await?;
-            self.receive::<R>(version).await
-        };
-        match tokio::time::timeout(TIMEOUT, exchanged).await {
-            Ok(answer) => answer,
-            Err(_) => fail(format!("{}: no answer to API {} within {} s", self.address, R::KEY, TIMEOUT.as_secs())),
-        }
+    /// The same, where the broker may take longer, since it waits for others.
+    pub async fn ask_patiently<R: Request + Message + HeaderVersion>(
+        &mut self,
+        cap: i16,
+        request: &R,
+        patience: Duration,
+    ) -> Result<R::Response> {
+        let version = self.version::<R>(cap)?;
+        self.send(version, request).await?;
+        self.receive_within::<R>(version, self.config.request_timeout.max(patience)).await
     }
 
-    fn broken(&self, error: &std::io::Error) -> Failure {
-        match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => Failure(format!("{} closed the connection; its log says why", self.address)),
-            _ => Failure(format!("{}: {error}", self.address)),
+    async fn ask_version<R: Request + HeaderVersion>(&mut self, version: i16, request: &R) -> Result<R::Response> {
+        self.send(version, request).await?;
+        self.receive::<R>(version).await
+    }
+
+    fn insane(&self) -> String {
+        let (address, spoken) = (&self.address, self.config.describe());
+        format!("{address}: its answer has no sane length: it is no Kafka broker, or it wants another protocol than {spoken}")
+    }
+
+    fn broken(&self, error: &io::Error) -> Failure {
+        let address = &self.address;
+        if let Some(cause) = tls::cause(error) {
+            return Failure(format!("{address}: {cause}"));
         }
+        match error.kind() {
+            _ if self.known_until.is_some_and(|end| end <= Instant::now()) => {
+                let text = "the login is over (connections.max.reauth.ms), and this program does not log in again";
+                Failure(format!("{address} closed the connection: {text}"))
+            }
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                let spoken = self.config.describe();
+                Failure(format!("{address} closed the connection (spoken to with {spoken}); its log says why"))
+            }
+            _ => Failure(format!("{address}: {error}")),
+        }
+    }
+}
+
+/// A stream to a broker, under TLS if that is its protocol; in words why there is none.
+async fn connect(address: &str, config: &Config) -> std::result::Result<Box<dyn Stream>, String> {
+    let (host, port) = host_and_port(address)?;
+    let socket = TcpStream::connect((&*host, port)).await.map_err(|error| error.to_string())?;
+    socket.set_nodelay(true).map_err(|error| error.to_string())?;
+    let Some(connector) = &config.tls else { return Ok(Box::new(socket)) };
+    let name = ServerName::try_from(host.clone()).map_err(|_| format!("'{host}' is no name that a certificate may have"))?;
+    match connector.connect(name, socket).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(format!("it ended the connection before TLS was agreed on: is {} right?", config.describe()))
+        }
+        Err(error) => Err(tls::cause(&error).unwrap_or_else(|| error.to_string())),
     }
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_core::TopicPartition;
 use broker_core::assignor::protocol::{decode_assignment, decode_subscription, encode_assignment, encode_subscription};
@@ -19,8 +20,10 @@ use super::{Cluster, Result, fail, refused, text};
 
 /// How long a member may be silent, in milliseconds.
 const SESSION_MS: i32 = 10_000;
-/// How long others are given to join, in milliseconds; under what an answer may take.
+/// How long others are given to join, in milliseconds.
 const REBALANCE_MS: i32 = 20_000;
+/// How long the coordinator may wait for them before it answers.
+const PATIENCE: Duration = Duration::from_millis(REBALANCE_MS as u64 + 5000);
 /// The one assignor that this member speaks.
 const ASSIGNOR: &str = "range";
 
@@ -66,7 +69,7 @@ impl Member {
                 }
                 code if REJOIN.contains(&code) => continue,
                 code if COORDINATOR_MOVED.contains(&code) => {
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     self.coordinator = cluster.coordinator(&self.group).await?;
                     continue;
                 }
@@ -82,7 +85,7 @@ impl Member {
                 .with_protocol_type(Some(StrBytes::from_static_str("consumer")))
                 .with_protocol_name(Some(StrBytes::from_static_str(ASSIGNOR)))
                 .with_assignments(assignments);
-            let synced = cluster.node(self.coordinator).await?.ask(5, &request).await?;
+            let synced = cluster.node(self.coordinator).await?.ask_patiently(5, &request, PATIENCE).await?;
             match synced.error_code {
                 0 => {
                     let given = decode_assignment(&synced.assignment);
@@ -108,7 +111,7 @@ impl Member {
             .with_member_id(self.id.clone())
             .with_protocol_type(StrBytes::from_static_str("consumer"))
             .with_protocols(vec![protocol]);
-        cluster.node(self.coordinator).await?.ask(7, &request).await
+        cluster.node(self.coordinator).await?.ask_patiently(7, &request, PATIENCE).await
     }
 
     /// As the leader: who gets what.

@@ -1,10 +1,16 @@
 //! A small Kafka client for the program's own subcommands: any Kafka answers it, not only this broker.
 
 mod cluster;
+mod config;
 mod connection;
+mod jaas;
+mod login;
 mod member;
+mod properties;
+mod tls;
 
 pub use cluster::{Cluster, EARLIEST, LATEST, LEADER_MOVED, RETRIES};
+pub use config::Config;
 pub use connection::Connection;
 pub use member::{Member, commit_request};
 

@@ -7,9 +7,11 @@ mod print;
 mod produce;
 mod topics;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
-use crate::client::{Cluster, Result};
+use crate::client::{Cluster, Config, Failure, Result};
 
 /// What can be done with a broker that runs.
 #[derive(Debug, Subcommand)]
@@ -29,17 +31,26 @@ pub enum Command {
     Perf(perf::Perf),
 }
 
-/// Which brokers.
+/// Which brokers, and how they are spoken to.
 #[derive(Debug, Args)]
 pub struct Bootstrap {
-    /// A broker of the cluster; several with commas.
-    #[arg(long, short = 'b', value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
-    bootstrap_server: String,
+    /// A broker of the cluster; several with commas [default: bootstrap.servers of --command-config, or 127.0.0.1:9092]
+    #[arg(long, short = 'b', value_name = "HOST:PORT")]
+    bootstrap_server: Option<String>,
+    /// A file of properties as Kafka's tools take it: security.protocol, sasl.mechanism, sasl.jaas.config, ssl.truststore.location
+    /// in PEM, client.id, ..
+    #[arg(long, value_name = "FILE")]
+    command_config: Option<PathBuf>,
+    /// One of these properties; wins over the file. May be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    command_property: Vec<(String, String)>,
 }
 
 impl Bootstrap {
     async fn connect(&self) -> Result<Cluster> {
-        Cluster::connect(&self.bootstrap_server).await
+        let config = Config::read(self.command_config.as_deref(), &self.command_property).map_err(Failure)?;
+        let address = self.bootstrap_server.clone().or_else(|| config.bootstrap.clone());
+        Cluster::connect(address.as_deref().unwrap_or("127.0.0.1:9092"), config).await
     }
 }
 

@@ -3,6 +3,8 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are no test functions")]
 
+mod security;
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +49,9 @@ impl Kafka {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = program();
         command.args(words).args(["--bootstrap-server", &self.bootstrap]);
+        if let Ok(file) = std::env::var("CLI_COMMAND_CONFIG") {
+            command.args(["--command-config", &file]);
+        }
         command
     }
 
