@@ -45,6 +45,10 @@ impl Place {
         Ok(self.disk.size(&self.folder, &file_name(base, kind))?.unwrap_or(0))
     }
 
+    pub fn is_there(&self, base: i64, kind: &str) -> io::Result<bool> {
+        Ok(self.disk.size(&self.folder, &file_name(base, kind))?.is_some())
+    }
+
     /// Renames, over another file if that is there; the change is durable.
     pub fn rename(&self, base: i64, from: &str, to: &str) -> io::Result<()> {
         self.disk.rename(&self.folder, &file_name(base, from), &file_name(base, to))

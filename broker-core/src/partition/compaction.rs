@@ -3,6 +3,7 @@
 use super::{PartitionHandle, storage};
 use crate::error::Error;
 use crate::log::{Compacted, Compaction, compact, dirt};
+use crate::record::Batch;
 
 impl PartitionHandle {
     /// How much a compaction is needed: the part of the log that is not compacted yet, or more than any part if a record has
@@ -14,7 +15,7 @@ impl PartitionHandle {
             return Ok(None);
         }
         let now = self.0.surroundings.clock.wall_ms();
-        let looked = dirt(&mut self.state().log, now, topic.min_compaction_lag_ms);
+        let looked = dirt(&mut self.state().log, now, topic.min_compaction_lag_ms, self.stable_offset());
         let dirt = looked.map_err(|error| storage(&self.0.id, "cannot be compacted", error))?;
         if dirt.dirty_bytes == 0 {
             return Ok(None);
@@ -29,14 +30,21 @@ impl PartitionHandle {
 
     /// Compacts what may be compacted, whether or not it is worth it. `dedupe_bytes` bounds the memory for keys.
     pub(crate) fn compact(&self, dedupe_bytes: usize) -> Result<Option<Compacted>, Error> {
-        self.flush();
+        let stable = self.stable_offset();
+        if self.state().producers.have_transactions() {
+            // The markers too: what one decides must not be acted on before it is safe.
+            self.sync()?;
+        } else {
+            self.flush();
+        }
         let config = self.config();
-        let is_producers_last = |id: i64, last: i64| self.state().producers.last_offset(id) == Some(last);
+        let is_producers_last = |batch: &Batch| self.state().producers.is_last(batch);
         let wanted = Compaction {
             now: self.0.surroundings.clock.wall_ms(),
             min_lag_ms: config.topic.min_compaction_lag_ms,
             delete_retention_ms: config.topic.delete_retention_ms,
             dedupe_bytes,
+            stable,
             is_producers_last: &is_producers_last,
         };
         compact(|look| look(&mut self.state().log), &wanted).map_err(|error| storage(&self.0.id, "cannot be compacted", error))

@@ -12,6 +12,8 @@ mod transactions;
 mod upkeep;
 
 #[cfg(test)]
+mod compaction_tests;
+#[cfg(test)]
 mod compression_tests;
 #[cfg(test)]
 mod flush_tests;

@@ -7,7 +7,7 @@ use super::transactions::Transactions;
 use super::{ProducerDescription, TransactionEnd};
 use crate::error::ErrorCode;
 use crate::log::Aborted;
-use crate::record::{CONTROL_BIT, Marker, TRANSACTIONAL_BIT, at, header};
+use crate::record::{Batch, CONTROL_BIT, Marker, TRANSACTIONAL_BIT, at, header};
 
 /// How many batches are remembered of a producer. A client has at most five in flight, so an older one is not sent again.
 pub(super) const WINDOW: usize = 5;
@@ -245,9 +245,19 @@ impl ProducerStates {
         }
     }
 
-    /// Where a producer's last batch ends.
-    pub fn last_offset(&self, id: i64) -> Option<i64> {
-        self.by_id.get(&id)?.appended().last().map(|last| last.last_offset)
+    /// Whether a batch is all that the log has of what is known of its producer: its last one, or a marker in whose epoch there is
+    /// nothing else.
+    pub fn is_last(&self, batch: &Batch) -> bool {
+        let Some(state) = self.by_id.get(&batch.producer_id()) else { return false };
+        match state.appended().last() {
+            Some(last) => !batch.is_control() && last.last_offset == batch.last_offset(),
+            None => batch.is_control() && batch.producer_epoch() == state.epoch,
+        }
+    }
+
+    /// Whether any of them has a transaction, or had one.
+    pub fn have_transactions(&self) -> bool {
+        self.by_id.values().any(|state| state.transaction.is_some() || state.coordinator_epoch >= 0)
     }
 
     /// Remembers a batch of the log by its header; of a control batch more than that is needed. The transaction that it aborts.

@@ -33,11 +33,11 @@ fn end_segment(broker: &Broker, t: &PartitionHandle) {
     put(broker, t, "filler", Some(&[0; 900]));
 }
 
-/// Offset, key and value of all records but the fillers.
+/// Offset, key and value of all records but the fillers; markers are none.
 fn left(t: &PartitionHandle) -> Vec<(i64, String, Option<String>)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut all = Vec::new();
-    for batch in stored(t) {
+    for batch in stored(t).iter().filter(|batch| !batch.is_control()) {
         all.extend(batch.records().map(|record| {
             let record = record.expect("sound");
             (record.offset, record.key().map(text).unwrap_or_default(), record.value().map(text))
@@ -129,6 +129,47 @@ fn fact_20_a_compacted_topic_takes_no_record_without_a_key() {
     let mut builder = BatchBuilder::new();
     builder.append(NOW, Some(b""), Some(b"v"), &[]);
     assert_eq!(produce(&t, builder.build()), Ok(0), "an empty key is one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fact_21_nothing_at_or_above_an_open_transaction_is_cleaned_and_aborted_records_go() {
+    let put_within = |broker: &Broker, t: &PartitionHandle, sequence: i32, value: &str| {
+        let mut builder = BatchBuilder::new();
+        builder.producer(7, 0, sequence);
+        builder.transactional();
+        builder.append(broker.clock().wall_ms(), Some(b"a"), Some(value.as_bytes()), &[]);
+        t.produce(builder.build()).expect("produced").base_offset
+    };
+    for commits in [false, true] {
+        let disk = MemoryDisk::new();
+        let (broker, t) = paused(&disk, &COMPACT);
+        put(&broker, &t, "a", Some(b"1"));
+        put(&broker, &t, "a", Some(b"2"));
+        end_segment(&broker, &t);
+        let first = put_within(&broker, &t, 0, "3");
+        assert_eq!(put_within(&broker, &t, 1, "4"), first + 1);
+        put(&broker, &t, "b", Some(b"1"));
+        put(&broker, &t, "b", Some(b"2"));
+        end_segment(&broker, &t);
+        end_segment(&broker, &t);
+        let above = || stored(&t).into_iter().filter(|batch| batch.base_offset() >= first).map(|batch| batch.bytes().clone());
+        let before: Vec<_> = above().collect();
+        tokio::time::sleep(A_WHILE).await;
+        assert_eq!(t.stable_offset(), first);
+        assert_eq!(left(&t)[0], (1, "a".to_owned(), Some("2".to_owned())), "what is below is cleaned");
+        assert_eq!(above().collect::<Vec<_>>(), before, "what is not is there, byte for byte");
+        super::transactions::end(&t, 7, commits);
+        // The producer's last batch stays, empty if need be: others come behind.
+        end_segment(&broker, &t);
+        tokio::time::sleep(A_WHILE).await;
+        let offsets: Vec<i64> = left(&t).iter().map(|(offset, ..)| *offset).collect();
+        let last_of_a = if commits { first + 1 } else { 1 };
+        assert_eq!(offsets, [last_of_a, first + 3], "the last committed record of each key, committed: {commits}");
+        let data = stored(&t).into_iter().filter(|batch| !batch.is_control());
+        let records = |batch: Batch| batch.records().map(|record| record.expect("sound").offset).collect::<Vec<_>>();
+        let everything: Vec<i64> = data.flat_map(records).collect();
+        assert_eq!(super::transactions::committed(&t), everything, "an aborted record is nowhere");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,13 +13,16 @@ impl Log {
     }
 
     /// What may be compacted: segments that are no longer appended to, up to the first one with records that are younger than
-    /// `min_lag_ms`.
-    pub(super) fn plan_compaction(&mut self, now: i64, min_lag_ms: i64) -> io::Result<Plan> {
+    /// `min_lag_ms`, or not `stable`.
+    pub(super) fn plan_compaction(&mut self, now: i64, min_lag_ms: i64, stable: i64) -> io::Result<Plan> {
         self.check_sound()?;
         let compacted_to = self.compacted_to.unwrap_or(self.start).max(self.start);
         let mut sources = Vec::new();
         for index in 0..self.segments.len() - 1 {
             let end = self.segments[index + 1].base;
+            if end > stable {
+                break;
+            }
             let segment = &mut self.segments[index];
             segment.ensure(&self.place, &self.config)?;
             let largest_timestamp = segment.largest().timestamp;
@@ -27,10 +30,13 @@ impl Log {
                 break;
             }
             let (base, size, file) = (segment.base, segment.size(), segment.file.clone());
-            sources.push(Source { base, end, size, largest_timestamp, file });
+            let has_aborts = segment.aborts.file().is_some();
+            sources.push(Source { base, end, size, largest_timestamp, has_aborts, file });
         }
+        let aborts = sources.last().map_or_else(Vec::new, |last| self.aborts(self.first_base(), last.end));
         Ok(Plan {
             sources,
+            aborts,
             compacted_to,
             durable_to: self.recovery_point,
             place: self.place.clone(),
@@ -47,7 +53,9 @@ impl Log {
         let same = |(segment, source): (&Segment, &Source)| segment.base == source.base && segment.size() == source.size;
         let there = behind < self.segments.len() && self.segments[first..behind].iter().zip(&fresh.covered).all(same);
         if !there {
-            [swap::SWAP, swap::CLEANED[1], swap::CLEANED[2]].iter().try_for_each(|kind| self.place.remove(fresh.base, kind))?;
+            [swap::SWAP, swap::CLEANED[1], swap::CLEANED[2], swap::TXN_SWAP]
+                .iter()
+                .try_for_each(|kind| self.place.remove(fresh.base, kind))?;
             return Ok(false);
         }
         let swapped = self.swap_files(fresh, first, behind);
@@ -66,6 +74,7 @@ impl Log {
         swap::name_indexes(&self.place, fresh.base)?;
         let mut segment = Segment::there(&self.place, fresh.base)?;
         segment.ensure(&self.place, &self.config)?;
+        segment.aborts.load(&self.place, self.segments[behind].base)?.map_err(io::Error::other)?;
         Ok(segment)
     }
 

@@ -3,7 +3,11 @@
 //!
 //! What stays keeps its offset. A batch of which nothing is left goes too, but for the last one of each producer, whose sequence
 //! must not be forgotten, and the last one of each new segment, so that segments still follow one another without a gap.
+//!
+//! What is undecided stays as it is. Records of aborted transactions go at once. A marker stays while there is a batch of its
+//! transaction, and then as long as a tombstone: somebody may have read the batches and not the marker yet.
 
+mod aborts;
 mod in_log;
 mod keys;
 mod rewrite;
@@ -23,8 +27,10 @@ use super::heads::Head;
 use super::index::Indexes;
 use super::place::Place;
 use super::read::read_ahead;
+use super::txn_index::{Aborted, AbortedView, TxnIndex, overlapping};
 use crate::record::{Batch, BatchError};
 use crate::storage::DiskFile;
+use aborts::{Aborts, Begun};
 use keys::Keys;
 use rewrite::{Left, Rule, emptied};
 
@@ -41,8 +47,10 @@ pub(crate) struct Compaction<'a> {
     pub delete_retention_ms: i64,
     /// `log.cleaner.dedupe.buffer.size`: how much memory the keys may take.
     pub dedupe_bytes: usize,
-    /// Whether this was the last batch of a producer (its id, the batch's last offset).
-    pub is_producers_last: &'a dyn Fn(i64, i64) -> bool,
+    /// Everything before it is decided, by markers that are durable; nothing behind is touched.
+    pub stable: i64,
+    /// Whether the batch, which has a producer, is the last one of what is known of that producer.
+    pub is_producers_last: &'a dyn Fn(&Batch) -> bool,
 }
 
 /// What came of it.
@@ -82,6 +90,8 @@ pub(super) struct Source {
     pub end: i64,
     pub size: u64,
     pub largest_timestamp: i64,
+    /// Whether it has an index of aborted transactions.
+    pub has_aborts: bool,
     pub file: Arc<dyn DiskFile>,
 }
 
@@ -89,6 +99,8 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub sources: Vec<Source>,
+    /// Where the aborted transactions are listed that reach into them.
+    pub aborts: Vec<AbortedView>,
     /// Everything before it was compacted.
     pub compacted_to: i64,
     /// Everything before it is durable.
@@ -104,9 +116,9 @@ pub(super) struct Fresh {
     pub covered: Vec<Source>,
 }
 
-/// How much there is to do, at most up to what is younger than `min_lag_ms`.
-pub(crate) fn dirt(log: &mut Log, now: i64, min_lag_ms: i64) -> io::Result<Dirt> {
-    let plan = log.plan_compaction(now, min_lag_ms)?;
+/// How much there is to do, at most up to what is younger than `min_lag_ms`, or undecided.
+pub(crate) fn dirt(log: &mut Log, now: i64, min_lag_ms: i64, stable: i64) -> io::Result<Dirt> {
+    let plan = log.plan_compaction(now, min_lag_ms, stable)?;
     let mut dirt = Dirt { oldest: -1, ..Dirt::default() };
     for source in &plan.sources {
         if source.end <= plan.compacted_to {
@@ -128,20 +140,24 @@ pub(crate) fn compact(
     wanted: &Compaction<'_>,
 ) -> io::Result<Option<Compacted>> {
     let mut plan = None;
-    with_log(&mut |log| plan = Some(log.plan_compaction(wanted.now, wanted.min_lag_ms)));
+    with_log(&mut |log| plan = Some(log.plan_compaction(wanted.now, wanted.min_lag_ms, wanted.stable)));
     let Some(mut plan) = plan.transpose()? else { return Ok(None) };
     plan.sources.retain(|source| source.end <= plan.durable_to);
-    let (keys, to) = collect(&plan, wanted.dedupe_bytes)?;
+    let upper = plan.sources.last().map_or(0, |source| source.end);
+    let aborts = Aborts::new(overlapping(&plan.aborts, 0, upper)?);
+    let (keys, to) = collect(&plan, &aborts, wanted.dedupe_bytes)?;
     if to <= plan.compacted_to {
         return Ok(None);
     }
-    let rule = Rule { keys: &keys, to, now: wanted.now, delete_retention_ms: wanted.delete_retention_ms };
+    let (now, delete_retention_ms) = (wanted.now, wanted.delete_retention_ms);
+    let rule = Rule { keys: &keys, aborts: &aborts, to, now, delete_retention_ms };
+    let mut begun = Begun::default();
     let mut done = Compacted { to, ..Compacted::default() };
     let looked_at: Vec<Source> = plan.sources.iter().filter(|source| source.base < to).cloned().collect();
     for group in groups(&looked_at, &plan.config) {
         let before: u64 = group.iter().map(|source| source.size).sum();
         done.bytes_before += before;
-        let Some((fresh, size)) = write(&plan, group, &rule, wanted.is_producers_last)? else {
+        let Some((fresh, size)) = write(&plan, group, &rule, &mut begun, wanted.is_producers_last)? else {
             done.bytes_after += before;
             continue;
         };
@@ -154,7 +170,7 @@ pub(crate) fn compact(
 }
 
 /// The last offset of each key from the first dirty one on, as far as memory reaches, and behind which offset it ends.
-fn collect(plan: &Plan, most: usize) -> io::Result<(Keys, i64)> {
+fn collect(plan: &Plan, aborts: &Aborts, most: usize) -> io::Result<(Keys, i64)> {
     let (mut keys, mut to) = (Keys::new(most), plan.compacted_to);
     for source in plan.sources.iter().filter(|source| source.end > plan.compacted_to) {
         let mut batches = Walk::new(source);
@@ -162,7 +178,8 @@ fn collect(plan: &Plan, most: usize) -> io::Result<(Keys, i64)> {
             if batch.last_offset() < plan.compacted_to {
                 continue;
             }
-            if !batch.is_control() && !note_keys(&batch, plan.compacted_to, &mut keys)? {
+            let counts = !batch.is_control() && !aborts.hold(&batch);
+            if counts && !note_keys(&batch, plan.compacted_to, &mut keys)? {
                 return Ok((keys, to));
             }
             to = batch.last_offset().saturating_add(1);
@@ -213,17 +230,20 @@ fn write(
     plan: &Plan,
     group: &[Source],
     rule: &Rule<'_>,
-    is_producers_last: &dyn Fn(i64, i64) -> bool,
+    begun: &mut Begun,
+    is_producers_last: &dyn Fn(&Batch) -> bool,
 ) -> io::Result<Option<(Fresh, u64)>> {
     let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(None) };
     let mut out = Writer::new(plan, first.base)?;
+    out.has_aborts = group.iter().any(|source| source.has_aborts);
     let mut changed = group.len() > 1;
     for source in group {
         let mut batches = Walk::new(source);
         while let Some(batch) = batches.next()? {
-            let left = rule.apply(&batch).map_err(io::Error::other)?;
+            let left = rule.apply(&batch, begun).map_err(io::Error::other)?;
             let ends_segment = batch.last_offset() == last.end - 1;
-            let needed = ends_segment || batch.producer_id() >= 0 && is_producers_last(batch.producer_id(), batch.last_offset());
+            let needed = ends_segment || batch.producer_id() >= 0 && is_producers_last(&batch);
+            let is_there = !matches!(left, Left::Nothing);
             match left {
                 Left::Same if batch.count() > 0 || needed => out.put(batch.bytes().clone())?,
                 Left::Some(bytes) => {
@@ -235,6 +255,9 @@ fn write(
                     out.put(emptied(&batch))?;
                 }
                 Left::Same | Left::Nothing => changed = true,
+            }
+            if let Some(aborted) = rule.aborts.ended_by(&batch).filter(|_| is_there && batch.count() > 0) {
+                out.note_abort(aborted)?;
             }
         }
     }
@@ -289,6 +312,9 @@ struct Writer<'p> {
     base: i64,
     file: Arc<dyn DiskFile>,
     indexes: Indexes,
+    aborts: TxnIndex,
+    /// Whether one of those that it is made from has an index of aborted transactions.
+    has_aborts: bool,
     /// What is not written yet, and how much is.
     waiting: BytesMut,
     written: u64,
@@ -296,12 +322,13 @@ struct Writer<'p> {
 
 impl<'p> Writer<'p> {
     fn new(plan: &'p Plan, base: i64) -> io::Result<Self> {
-        for kind in swap::CLEANED {
+        for kind in swap::CLEANED.iter().chain(&[swap::TXN_CLEANED, swap::TXN_SWAP]) {
             plan.place.remove(base, kind)?;
         }
         let file = plan.place.open(base, swap::CLEANED[0])?;
         let indexes = Indexes::named(base, swap::CLEANED[1], swap::CLEANED[2]);
-        Ok(Self { plan, base, file, indexes, waiting: BytesMut::new(), written: 0 })
+        let aborts = TxnIndex::named(base, swap::TXN_CLEANED);
+        Ok(Self { plan, base, file, indexes, aborts, has_aborts: false, waiting: BytesMut::new(), written: 0 })
     }
 
     fn put(&mut self, batch: Bytes) -> io::Result<()> {
@@ -309,6 +336,11 @@ impl<'p> Writer<'p> {
         self.indexes.note(&head, self.plan.config.index_interval_bytes);
         self.waiting.extend_from_slice(&batch);
         if self.waiting.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// The marker that was put last aborts it.
+    fn note_abort(&mut self, aborted: &Aborted) -> io::Result<()> {
+        self.aborts.note(&self.plan.place, aborted)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -321,8 +353,9 @@ impl<'p> Writer<'p> {
     }
 
     fn discard(self) -> io::Result<()> {
-        drop(self.file);
-        swap::CLEANED.iter().try_for_each(|kind| self.plan.place.remove(self.base, kind))
+        drop((self.file, self.aborts));
+        let mut kinds = swap::CLEANED.iter().chain([&swap::TXN_CLEANED]);
+        kinds.try_for_each(|kind| self.plan.place.remove(self.base, kind))
     }
 
     /// Makes it durable under its `.swap` name. Its size.
@@ -331,8 +364,15 @@ impl<'p> Writer<'p> {
         self.indexes.seal(&self.plan.place)?;
         self.file.sync()?;
         self.indexes.files().try_for_each(|file| file.sync())?;
+        let place = &self.plan.place;
+        if self.has_aborts {
+            // Empty, it tells that the one whose place it takes is to go.
+            place.open(self.base, swap::TXN_CLEANED)?.sync()?;
+            drop(self.aborts);
+            place.rename(self.base, swap::TXN_CLEANED, swap::TXN_SWAP)?;
+        }
         drop(self.file);
-        self.plan.place.rename(self.base, swap::CLEANED[0], swap::SWAP)?;
+        place.rename(self.base, swap::CLEANED[0], swap::SWAP)?;
         Ok(self.written)
     }
 }

@@ -2,20 +2,22 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::aborts::{Aborts, Begun};
 use super::keys::Keys;
 use crate::record::builder::set_crc;
 use crate::record::{
-    Batch, BatchError, CODEC_BITS, Compression, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_END, RecordView, at, put_record,
+    Batch, BatchError, CODEC_BITS, Compression, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_END, Marker, RecordView, at, put_record,
 };
 
 /// What decides about a record.
 pub(super) struct Rule<'a> {
     pub keys: &'a Keys,
+    pub aborts: &'a Aborts,
     /// Where the keys end: what is behind is left as it is, since an older record of its key may be too.
     pub to: i64,
     /// Milliseconds since 1970.
     pub now: i64,
-    /// How long a tombstone stays once it has been compacted.
+    /// How long a tombstone stays once it has been compacted, and a marker when nothing is left of its transaction.
     pub delete_retention_ms: i64,
 }
 
@@ -31,9 +33,14 @@ pub(super) enum Left {
 
 impl Rule<'_> {
     /// Judges a batch. Offsets, sequences and the batch's last offset never change.
-    pub fn apply(&self, batch: &Batch) -> Result<Left, BatchError> {
+    pub fn apply(&self, batch: &Batch, begun: &mut Begun) -> Result<Left, BatchError> {
         if batch.is_control() {
-            return Ok(Left::Same);
+            let has_batches = begun.end(batch);
+            return if has_batches { Ok(Left::Same) } else { self.apply_to_marker(batch) };
+        }
+        begun.note(batch);
+        if batch.last_offset() < self.to && self.aborts.hold(batch) {
+            return Ok(if batch.count() == 0 { Left::Same } else { Left::Nothing });
         }
         let plain = batch.decompressed(usize::MAX)?;
         let horizon = batch.delete_horizon();
@@ -54,6 +61,21 @@ impl Rule<'_> {
             return Ok(Left::Same);
         }
         Ok(Left::Some(rebuild(batch, &kept, stamp.or(horizon))))
+    }
+
+    /// One of whose transaction nothing is left.
+    fn apply_to_marker(&self, batch: &Batch) -> Result<Left, BatchError> {
+        if batch.last_offset() >= self.to || Marker::of(batch.bytes()).is_none() {
+            return Ok(Left::Same);
+        }
+        match batch.delete_horizon() {
+            Some(horizon) if self.now >= horizon => Ok(Left::Nothing),
+            Some(_) => Ok(Left::Same),
+            None => {
+                let record = batch.records().collect::<Result<Vec<_>, _>>()?;
+                Ok(Left::Some(rebuild(batch, &record, Some(self.now.saturating_add(self.delete_retention_ms)))))
+            }
+        }
     }
 
     fn keeps(&self, record: &RecordView<'_>, horizon: Option<i64>) -> bool {

@@ -9,18 +9,23 @@ use super::super::place::{Place, base_of, file_name, kind};
 /// The kinds of files that one compacted segment is written as.
 pub(in super::super) const CLEANED: [&str; 3] = ["log.cleaned", "index.cleaned", "timeindex.cleaned"];
 pub(in super::super) const SWAP: &str = "log.swap";
+/// Its index of aborted transactions, if it or what it is made from has one. It gets its name before the log does: without it
+/// nobody would see that there should be one.
+pub(in super::super) const TXN_CLEANED: &str = "txnindex.cleaned";
+pub(in super::super) const TXN_SWAP: &str = "txnindex.swap";
 
 /// Ends what a crash cut short; true if anything was done. Called before a log's files are looked at.
 pub(in super::super) fn finish(place: &Place) -> io::Result<bool> {
     let names = place.disk.files(&place.folder)?;
-    let unfinished = |name: &&String| CLEANED.iter().any(|kind| base_of(name, kind).is_some());
+    let mut swaps: Vec<i64> = names.iter().filter_map(|name| base_of(name, SWAP)).collect();
+    swaps.sort_unstable();
+    let of_no_swap = |name: &str| base_of(name, TXN_SWAP).is_some_and(|base| swaps.binary_search(&base).is_err());
+    let cleaned = |name: &str| CLEANED.iter().chain([&TXN_CLEANED]).any(|kind| base_of(name, kind).is_some());
     let mut done = false;
-    for name in names.iter().filter(unfinished) {
+    for name in names.iter().filter(|name| cleaned(name) || of_no_swap(name)) {
         place.disk.remove(&place.folder, name)?;
         done = true;
     }
-    let mut swaps: Vec<i64> = names.iter().filter_map(|name| base_of(name, SWAP)).collect();
-    swaps.sort_unstable();
     for base in swaps {
         finish_one(place, base, &names)?;
         done = true;
@@ -59,9 +64,13 @@ pub(in super::super) fn put_in_place(place: &Place, base: i64, covered: &[i64]) 
         place.remove(*at, kind::INDEX)?;
         place.remove(*at, kind::TIME_INDEX)?;
         if *at != base {
+            place.remove(*at, kind::TXN_INDEX)?;
             place.remove(*at, kind::LOG)?;
             place.remove(*at, kind::SNAPSHOT)?;
         }
+    }
+    if place.is_there(base, TXN_SWAP)? {
+        place.rename(base, TXN_SWAP, kind::TXN_INDEX)?;
     }
     // Both at once would be too much behind a crash.
     place.disk.sync_folder(&place.folder)?;

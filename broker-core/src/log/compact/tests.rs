@@ -44,11 +44,11 @@ fn append(log: &mut Log, records: &[Record<'_>], codec: Codec, producer: Option<
 }
 
 fn run(log: &mut Log, now: i64, dedupe_bytes: usize) -> Option<Compacted> {
-    run_with(log, now, dedupe_bytes, &|_, _| false)
+    run_with(log, now, dedupe_bytes, &|_| false)
 }
 
-fn run_with(log: &mut Log, now: i64, dedupe_bytes: usize, is_producers_last: &dyn Fn(i64, i64) -> bool) -> Option<Compacted> {
-    let wanted = Compaction { now, min_lag_ms: 0, delete_retention_ms: HOUR, dedupe_bytes, is_producers_last };
+fn run_with(log: &mut Log, now: i64, dedupe_bytes: usize, is_producers_last: &dyn Fn(&Batch) -> bool) -> Option<Compacted> {
+    let wanted = Compaction { now, min_lag_ms: 0, delete_retention_ms: HOUR, dedupe_bytes, stable: i64::MAX, is_producers_last };
     log.sync().expect("synced");
     compact(|look| look(log), &wanted).expect("compacted")
 }
@@ -143,7 +143,8 @@ fn what_is_not_durable_is_not_compacted() {
         min_lag_ms: 0,
         delete_retention_ms: HOUR,
         dedupe_bytes: usize::MAX,
-        is_producers_last: &|_, _| false,
+        stable: i64::MAX,
+        is_producers_last: &|_| false,
     };
     assert_eq!(compact(|look| look(&mut log), &wanted).expect("looked"), None);
     log.sync().expect("synced");
@@ -207,7 +208,8 @@ fn a_producers_last_batch_stays_without_its_records() {
     append(&mut log, &[("a", Some("3"))], Codec::None, Some((8, 0)));
     append(&mut log, &[("a", Some("4"))], Codec::None, None);
     log.roll().expect("rolled");
-    run_with(&mut log, 0, usize::MAX, &|id, last| (id, last) == (7, 1) || (id, last) == (8, 2)).expect("something to do");
+    run_with(&mut log, 0, usize::MAX, &|batch| [(7, 1), (8, 2)].contains(&(batch.producer_id(), batch.last_offset())))
+        .expect("something to do");
     let left: Vec<_> =
         all_batches(&mut log).iter().map(|b| (b.base_offset(), b.count(), b.producer_id(), b.base_sequence())).collect();
     assert_eq!(left, [(1, 0, 7, 1), (2, 0, 8, 0), (3, 1, -1, -1)]);
@@ -243,7 +245,8 @@ fn what_is_young_and_what_is_appended_to_stays() {
         min_lag_ms: 20,
         delete_retention_ms: 0,
         dedupe_bytes: usize::MAX,
-        is_producers_last: &|_, _| false,
+        stable: i64::MAX,
+        is_producers_last: &|_| false,
     };
     let done = compact(|look| look(&mut log), &wanted).expect("compacted").expect("something to do");
     assert!(done.to <= 26, "{done:?}");
@@ -264,8 +267,14 @@ fn a_damaged_batch_is_an_error_and_nothing_is_thrown_away() {
     whole[80] ^= 1;
     file.truncate(0).expect("cut");
     file.append(Bytes::from(whole)).expect("written");
-    let wanted =
-        Compaction { now: 0, min_lag_ms: 0, delete_retention_ms: 0, dedupe_bytes: usize::MAX, is_producers_last: &|_, _| false };
+    let wanted = Compaction {
+        now: 0,
+        min_lag_ms: 0,
+        delete_retention_ms: 0,
+        dedupe_bytes: usize::MAX,
+        stable: i64::MAX,
+        is_producers_last: &|_| false,
+    };
     let error = compact(|look| look(&mut log), &wanted).expect_err("damaged");
     assert!(error.to_string().contains("it is not compacted"), "{error}");
     assert_eq!(files(&disk), before);
@@ -340,7 +349,8 @@ fn a_crash_at_any_operation_leaves_every_keys_last_record() {
                 min_lag_ms: 0,
                 delete_retention_ms: HOUR,
                 dedupe_bytes: usize::MAX,
-                is_producers_last: &|_, _| false,
+                stable: i64::MAX,
+                is_producers_last: &|_| false,
             };
             done = compact(|look| look(&mut log), &wanted).is_ok();
             disk.heal();
