@@ -50,20 +50,18 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
             response.topics.push(Topic::default().with_error_code(error.code().code()).with_name(Some(wire_name)));
             continue;
         }
+        let answer = Topic::default()
+            .with_name(Some(wire_name.clone()))
+            .with_topic_authorized_operations(client.authorized_operations(Resource::Topic(name)));
         let Some(topic) = broker.topic(name) else {
-            let unknown = Topic::default().with_error_code(ErrorCode::UnknownTopicOrPartition.code());
-            response.topics.push(unknown.with_name(Some(wire_name)));
+            response.topics.push(answer.with_error_code(ErrorCode::UnknownTopicOrPartition.code()));
             continue;
         };
         let end = topic.partitions.min(begin.saturating_add(left as i32));
         left -= usize::try_from(end - begin).unwrap_or(0);
         let partitions = (begin..end).map(|index| partition(index, BrokerId(client.shared.config.node_id)));
-        let described = Topic::default()
-            .with_name(Some(wire_name.clone()))
-            .with_topic_id(uuid(topic.id))
-            .with_is_internal(topic.internal)
-            .with_topic_authorized_operations(client.authorized_operations(Resource::Topic(name)))
-            .with_partitions(partitions.collect());
+        let described =
+            answer.with_topic_id(uuid(topic.id)).with_is_internal(topic.internal).with_partitions(partitions.collect());
         response.topics.push(described);
         if end < topic.partitions && end >= begin {
             return response.with_next_cursor(Some(Cursor::default().with_topic_name(wire_name).with_partition_index(end)));

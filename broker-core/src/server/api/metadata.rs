@@ -58,7 +58,8 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         }
     };
     if body.include_topic_authorized_operations {
-        for topic in &mut topics {
+        let refused = ErrorCode::TopicAuthorizationFailed.code();
+        for topic in topics.iter_mut().filter(|topic| topic.error_code != refused) {
             if let Some(name) = &topic.name {
                 topic.topic_authorized_operations = client.authorized_operations(Resource::Topic(name));
             }

@@ -98,11 +98,12 @@ async fn topics(bench: &mut Bench, key: i16, version: i16) -> Option<i16> {
                 6 => DeleteTopicsRequest::default().with_topics(vec![DeleteTopicState::default().with_name(Some(name("t")))]),
                 _ => DeleteTopicsRequest::default().with_topic_names(vec![name("t")]),
             };
-            bench.ask(version, &request).await.responses[0].error_code
+            bench.ask(version, &request.with_timeout_ms(5000)).await.responses[0].error_code
         }
         37 => {
             let more = CreatePartitionsTopic::default().with_name(name("t")).with_count(3).with_assignments(None);
-            bench.ask(version, &CreatePartitionsRequest::default().with_topics(vec![more])).await.results[0].error_code
+            bench.ask(version, &CreatePartitionsRequest::default().with_topics(vec![more]).with_timeout_ms(5000)).await.results[0]
+                .error_code
         }
         75 => {
             let asked = describe_topic_partitions_request::TopicRequest::default().with_name(name("t"));
@@ -135,7 +136,11 @@ async fn groups(bench: &mut Bench, key: i16, version: i16) -> Option<i16> {
             answer.members.first().map_or(answer.error_code, |member| member.error_code)
         }
         13 => bench.ask(version, &LeaveGroupRequest::default().with_group_id(group())).await.error_code,
-        14 => bench.ask(version, &SyncGroupRequest::default().with_group_id(group())).await.error_code,
+        14 => {
+            let request = SyncGroupRequest::default().with_group_id(group());
+            let request = request.with_protocol_type(Some(text("consumer"))).with_protocol_name(Some(text("p")));
+            bench.ask(version, &request).await.error_code
+        }
         15 => bench.ask(version, &DescribeGroupsRequest::default().with_groups(vec![group()])).await.groups[0].error_code,
         // What one may not see is not listed, and no error either.
         16 if bench.ask(version, &ListGroupsRequest::default()).await.groups.is_empty() => 30,

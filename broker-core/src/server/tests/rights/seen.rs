@@ -218,6 +218,18 @@ async fn what_one_may_do_is_told_to_who_asks() {
     let asked = |topic| vec![MetadataRequestTopic::default().with_name(Some(name(topic)))];
     let topics = MetadataRequest::default().with_topics(Some(asked("t"))).with_include_topic_authorized_operations(true);
     assert_eq!(bench.ask(8, &topics).await.topics[0].topic_authorized_operations, bits(&[Read, Describe]));
+    // Of a topic that is not there as well, but nothing of what may not be known.
+    deny(&bench, All, "secret");
+    allow(&bench, Describe, "*");
+    for (topic, error, told) in [("absent", 3, bits(&[Describe])), ("secret", 29, i32::MIN)] {
+        let asked = MetadataRequest::default().with_topics(Some(asked(topic))).with_allow_auto_topic_creation(false);
+        let found = bench.ask(8, &asked.with_include_topic_authorized_operations(true)).await.topics.remove(0);
+        assert_eq!((found.error_code, found.topic_authorized_operations), (error, told), "{topic}");
+        let page = describe_topic_partitions_request::TopicRequest::default().with_name(name(topic));
+        let page = DescribeTopicPartitionsRequest::default().with_topics(vec![page]).with_cursor(None);
+        let found = bench.ask(0, &page).await.topics.remove(0);
+        assert_eq!((found.error_code, found.topic_authorized_operations), (error, told), "{topic}");
+    }
     // All eight, where nobody's rights are looked at.
     assert_eq!(open.ask(8, &topics).await.topics[0].topic_authorized_operations, 0b1101_1111_1000);
     assert_eq!(open.ask(8, &topics).await.cluster_authorized_operations, i32::MIN, "nobody asked");
