@@ -4,6 +4,10 @@
 mod acl;
 mod client;
 mod conversation;
+#[cfg(feature = "tls")]
+mod distinguished_name;
+#[cfg(feature = "tls")]
+mod principal_rules;
 mod scram;
 mod table;
 mod users;
@@ -11,6 +15,10 @@ mod users;
 pub(crate) use acl::{Acls, CLUSTER, Operation, Pattern, PatternFilter, Permission, ResourceKind, Rule, RuleFilter, Who};
 pub use client::{ScramClient, ScramServerProof};
 pub(crate) use conversation::{Conversation, Step};
+#[cfg(feature = "tls")]
+pub(crate) use distinguished_name::subject;
+#[cfg(feature = "tls")]
+pub(crate) use principal_rules::PrincipalRules;
 pub use scram::{ScramCredential, ScramMechanism};
 pub(crate) use table::Table;
 pub(crate) use users::{UserChange, Users, nonce};

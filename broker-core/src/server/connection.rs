@@ -169,10 +169,18 @@ async fn serve_under(tls: Tls, stream: TcpStream, client: Client, mut stopped: w
     let agreed = tokio::select! {
         biased;
         _ = stopped.changed() => return,
-        agreed = timeout(patience, tls.0.accept(stream)) => agreed,
+        agreed = timeout(patience, tls.accept(stream)) => agreed,
     };
     match agreed {
-        Ok(Ok(stream)) => serve_stream(stream, client, stopped).await,
+        // Where a login is asked for, it says who the client is, and not its certificate.
+        Ok(Ok(stream)) if client.protocol.is_sasl() => serve_stream(stream, client, stopped).await,
+        Ok(Ok(stream)) => match tls.owner(&stream) {
+            Ok(owner) => {
+                client.session.is(owner);
+                serve_stream(stream, client, stopped).await;
+            }
+            Err(cause) => tracing::warn!(target: "broker_core::server", %peer, cause, "nobody is known by this certificate"),
+        },
         Ok(Err(error)) => tracing::warn!(target: "broker_core::server", %peer, %error, "no TLS with this client"),
         Err(_) => {
             tracing::warn!(target: "broker_core::server", %peer, "TLS was not agreed on within connections.authentication.max.ms")

@@ -66,6 +66,12 @@ impl Session {
         Self(Mutex::new(state))
     }
 
+    /// Its certificate says who it is, or nobody in particular.
+    #[cfg(feature = "tls")]
+    pub fn is(&self, owner: Option<String>) {
+        *self.state() = State::Known(owner.unwrap_or_else(|| ANONYMOUS.to_owned()));
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

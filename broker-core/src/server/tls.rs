@@ -41,6 +41,9 @@ pub struct SslConfig {
     pub truststore_certificates: Option<String>,
     /// `ssl.client.auth`; none.
     pub client_auth: ClientAuth,
+    /// `ssl.principal.mapping.rules`: what the owner of a client's certificate is called; `DEFAULT`, or nothing, is the whole
+    /// distinguished name.
+    pub principal_mapping_rules: String,
 }
 
 #[cfg(feature = "tls")]
@@ -57,11 +60,18 @@ mod built {
     use rustls::{RootCertStore, ServerConfig};
     use tokio_rustls::TlsAcceptor;
 
-    use super::{ClientAuth, SslConfig};
+    use tokio::io::{AsyncRead, AsyncWrite};
+    use tokio_rustls::server::TlsStream;
 
-    /// Makes TLS streams of sockets.
+    use super::{ClientAuth, SslConfig};
+    use crate::security::{PrincipalRules, subject};
+
+    /// Makes TLS streams of sockets, and knows whose the clients' certificates are.
     #[derive(Clone)]
-    pub struct Tls(pub TlsAcceptor);
+    pub struct Tls {
+        acceptor: TlsAcceptor,
+        rules: Arc<PrincipalRules>,
+    }
 
     impl std::fmt::Debug for Tls {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -95,7 +105,9 @@ mod built {
             let mut noted = |problem: String| problems.push(problem);
             let own = own(config).map_err(&mut noted).ok();
             let roots = roots(config).map_err(&mut noted).ok();
-            let (Some((chain, key)), Some(roots)) = (own, roots) else { return Err(problems) };
+            let rules = PrincipalRules::parse(&config.principal_mapping_rules);
+            let rules = rules.map_err(|problem| noted(format!("ssl.principal.mapping.rules: {problem}"))).ok();
+            let (Some((chain, key)), Some(roots), Some(rules)) = (own, roots, rules) else { return Err(problems) };
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let one = |error: &dyn std::fmt::Display| vec![format!("ssl.*: {error}")];
             let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
@@ -112,7 +124,21 @@ mod built {
                 }
             };
             let config = builder.with_single_cert(chain, key).map_err(|error| vec![format!("ssl.keystore: {error}")])?;
-            Ok(Self(TlsAcceptor::from(Arc::new(config))))
+            Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), rules: Arc::new(rules) })
+        }
+
+        /// Agrees with a client.
+        pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> std::io::Result<TlsStream<S>> {
+            self.acceptor.accept(stream).await
+        }
+
+        /// What the owner of the client's certificate is called, if it has shown one that names somebody; in words if the rules
+        /// know no such client.
+        pub fn owner<S>(&self, stream: &TlsStream<S>) -> Result<Option<String>, String> {
+            let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else { return Ok(None) };
+            let Some(name) = subject(certificate) else { return Ok(None) };
+            let called = self.rules.name(&name).filter(|called| !called.is_empty());
+            called.map(Some).ok_or_else(|| format!("no rule of ssl.principal.mapping.rules fits '{name}'"))
         }
     }
 

@@ -74,6 +74,10 @@ impl Settings {
             "ssl.keystore.type" | "ssl.truststore.type" => Err(format!("{name}={value}: PEM is the one type that is built")),
             "ssl.keystore.location" => path(&mut server.ssl.keystore_location, value),
             "ssl.truststore.location" => path(&mut server.ssl.truststore_location, value),
+            "ssl.principal.mapping.rules" => {
+                server.ssl.principal_mapping_rules = value.to_owned();
+                Ok(())
+            }
             "ssl.client.auth" => into(&mut server.ssl.client_auth, name, value),
             "sasl.server.max.receive.size" => into(&mut server.sasl_server_max_receive_size, name, value),
             "connection.failed.authentication.delay.ms" => {

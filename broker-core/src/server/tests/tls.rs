@@ -5,9 +5,10 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::Decodable;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -16,7 +17,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::frame;
-use crate::broker::Broker;
+use crate::broker::{Broker, NewTopic};
+use crate::security::{Operation, Pattern, Permission, ResourceKind, Rule};
+use crate::server::rights::AUTHORIZER;
 use crate::server::{ClientAuth, Server, ServerConfig, SslConfig};
 
 /// How long anything may take, of real time.
@@ -38,6 +41,16 @@ impl Authority {
     fn sign(&self) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a certificate");
+        (params.signed_by(&key, &self.own).expect("signed").pem(), key.serialize_pem())
+    }
+
+    /// Chain and key of this unit's somebody.
+    fn sign_for(&self, name: &str, unit: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("a certificate");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
+        params.distinguished_name.push(DnType::CommonName, name);
         (params.signed_by(&key, &self.own).expect("signed").pem(), key.serialize_pem())
     }
 
@@ -84,6 +97,22 @@ async fn apis(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Option<usiz
     Some(answer.api_keys.len())
 }
 
+/// Asks about topic `t` under TLS; the error that is told of it, or nothing if the connection ends instead.
+async fn topic(server: &Server, client: &TlsConnector) -> Option<i16> {
+    let all = async {
+        let socket = TcpStream::connect(server.address()).await.expect("connected");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut stream = client.connect(name, socket).await.ok()?;
+        let asked = MetadataRequestTopic::default().with_name(Some(super::name("t")));
+        stream.write_all(&frame(1, 1, &MetadataRequest::default().with_topics(Some(vec![asked])))).await.ok()?;
+        let size = stream.read_i32().await.ok()?;
+        let mut answer = vec![0; size as usize];
+        stream.read_exact(&mut answer).await.ok()?;
+        Some(MetadataResponse::decode(&mut &answer[4..], 1).expect("an answer").topics[0].error_code)
+    };
+    tokio::time::timeout(DEADLINE, all).await.expect("an answer, or an end")
+}
+
 /// The same under TLS.
 async fn asked(server: &Server, client: &TlsConnector) -> Option<usize> {
     let all = async {
@@ -125,6 +154,40 @@ async fn certificates_of_clients_are_asked_for() {
 }
 
 #[tokio::test]
+async fn the_owner_of_a_certificate_has_rights_by_its_name() {
+    const REFUSED: i16 = 29;
+    let authority = Authority::new();
+    for (rules, called) in [("", "User:CN=ann\\, B.,OU=staff"), ("RULE:^CN=(.*?)\\\\?,.*OU=staff$/$1/L", "User:ann")] {
+        let ssl = SslConfig {
+            client_auth: ClientAuth::Requested,
+            truststore_certificates: Some(authority.own.pem()),
+            principal_mapping_rules: rules.to_owned(),
+            ..authority.ssl()
+        };
+        let broker = Broker::in_memory();
+        broker.create_topic(&NewTopic::new("t")).expect("a topic");
+        let rule = Rule {
+            kind: ResourceKind::Topic,
+            name: "t".to_owned(),
+            pattern: Pattern::Literal,
+            principal: called.to_owned(),
+            host: "*".to_owned(),
+            operation: Operation::Describe,
+            permission: Permission::Allow,
+        };
+        broker.acls().add(vec![Ok(rule)]).remove(0).expect("a rule");
+        let (listen, authorizer_class_name) = ("SSL://127.0.0.1:0".to_owned(), AUTHORIZER.to_owned());
+        let config = ServerConfig { listen, ssl, authorizer_class_name, ..ServerConfig::default() };
+        let server = Server::start(broker, config).await.expect("a server");
+        assert_eq!(topic(&server, &authority.client(Some(authority.sign_for("ann, B.", "staff")))).await, Some(0), "{called}");
+        // Somebody else: refused, or with the rules nobody at all.
+        let other = if rules.is_empty() { Some(REFUSED) } else { None };
+        assert_eq!(topic(&server, &authority.client(Some(authority.sign_for("ann, B.", "guests")))).await, other);
+        assert_eq!(topic(&server, &authority.client(None)).await, Some(REFUSED), "nobody in particular");
+    }
+}
+
+#[tokio::test]
 async fn a_file_is_read_and_what_is_wrong_is_told() {
     let authority = Authority::new();
     let (chain, key) = authority.sign();
@@ -144,6 +207,10 @@ async fn a_file_is_read_and_what_is_wrong_is_told() {
         ),
         (SslConfig { keystore_location: Some(file.path().to_owned()), ..authority.ssl() }, "give one of them"),
         (SslConfig { client_auth: ClientAuth::Required, ..authority.ssl() }, "ssl.truststore.location must say"),
+        (
+            SslConfig { principal_mapping_rules: "RULE:a".to_owned(), ..authority.ssl() },
+            "ssl.principal.mapping.rules: 'RULE:a' is not RULE:pattern",
+        ),
     ] {
         let config = ServerConfig { listen: "SASL_SSL://127.0.0.1:0".to_owned(), ssl, ..ServerConfig::default() };
         let told = Server::start(Broker::in_memory(), config).await.expect_err("refused").to_string();
