@@ -129,12 +129,13 @@ impl Server {
             let socket = TcpListener::bind(&address).await.map_err(failed)?;
             let bound = socket.local_addr().map_err(failed)?;
             tracing::info!(target: "broker_core::server", address = %bound, protocol = protocol.name(), "serving");
-            if !bound.ip().is_loopback() && !protocol.is_sasl() {
+            if !bound.ip().is_loopback() && !protocol.is_sasl() && !config.has_authorizer() {
                 let text = "whoever reaches this address may read, write and delete: there is no login";
                 tracing::warn!(target: "broker_core::server", address = %bound, "{text}");
             }
             doors.push((socket, protocol, bound));
         }
+        config.warn_of_lockout(&broker);
         broker.attend_groups();
         let (stop, stopped) = watch::channel(false);
         let shared = Shared::new(broker, config);

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use super::config::ServerConfig;
 use super::connection::Client;
 use super::session::ANONYMOUS;
+use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
-use crate::security::{CLUSTER, Operation, ResourceKind, Who};
+use crate::security::{CLUSTER, Operation, ResourceKind, RuleFilter, Who};
 
 /// The one authorizer that is built, by Kafka's name.
 pub(super) const AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
@@ -59,6 +61,18 @@ pub(super) struct Subject {
     principal: String,
     host: IpAddr,
     is_super: bool,
+}
+
+impl ServerConfig {
+    /// Nobody can ask for the first rule where nobody may do anything.
+    pub(super) fn warn_of_lockout(&self, broker: &Broker) {
+        let somebody = !self.super_users.is_empty() || self.allow_everyone_if_no_acl_found;
+        if self.has_authorizer() && !somebody && broker.acls().describe(&RuleFilter::default()).is_empty() {
+            let text =
+                "authorizer.class.name is set, but neither super.users nor any rule: nobody may do anything, nor change that";
+            tracing::warn!(target: "broker_core::server", "{text}");
+        }
+    }
 }
 
 impl Client {

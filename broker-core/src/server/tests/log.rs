@@ -1,4 +1,4 @@
-//! What the log is told while many are turned away.
+//! What the log is told: of many who are turned away, and of settings that let nobody in.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -16,9 +16,9 @@ use crate::server::ServerConfig;
 /// How long anything may take, of real time.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Keeps the counts of lines that have one.
+/// Keeps the counts of lines that have one, and what lines say.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u64>>>);
+struct Heard(Arc<Mutex<Vec<u64>>>, Arc<Mutex<Vec<String>>>);
 
 impl Subscriber for Heard {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -51,7 +51,11 @@ impl Visit for Count<'_> {
         }
     }
 
-    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.0.1.lock().expect("sound").push(format!("{value:?}"));
+        }
+    }
 }
 
 #[tokio::test]
@@ -76,4 +80,24 @@ async fn a_flood_of_connections_is_a_line_a_second() {
     assert_eq!((lines[0], lines.iter().sum::<u64>()), (1, MANY), "the first at once, each once: {lines:?}");
     assert!(lines.len() as u64 <= 2 + begun.elapsed().as_secs(), "{lines:?}");
     assert_eq!(bench.server.metrics().turned_away, MANY);
+}
+
+#[tokio::test]
+async fn rights_that_nobody_can_ever_have_are_told_of() {
+    let rule = super::rights::anybodys();
+    for (super_users, everyone, rules, told) in [
+        (vec![], false, vec![], 1),
+        (vec!["User:root".to_owned()], false, vec![], 0),
+        (vec![], true, vec![], 0),
+        (vec![], false, vec![Ok(rule)], 0),
+    ] {
+        let heard = Heard::default();
+        let _hears = tracing::subscriber::set_default(heard.clone());
+        let broker = crate::broker::Broker::in_memory();
+        broker.acls().add(rules);
+        let rights = super::rights::config();
+        Bench::on(broker, ServerConfig { super_users, allow_everyone_if_no_acl_found: everyone, ..rights }).await;
+        let lines = heard.1.lock().expect("sound").clone();
+        assert_eq!(lines.iter().filter(|line| line.contains("nobody may do anything")).count(), told, "{lines:?}");
+    }
 }

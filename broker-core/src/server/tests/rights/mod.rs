@@ -12,7 +12,7 @@ use crate::security::{CLUSTER, Operation, Pattern, Permission, ResourceKind, Rul
 use crate::server::ServerConfig;
 use crate::server::rights::AUTHORIZER;
 
-fn config() -> ServerConfig {
+pub(super) fn config() -> ServerConfig {
     ServerConfig { authorizer_class_name: AUTHORIZER.to_owned(), ..ServerConfig::default() }
 }
 
@@ -37,6 +37,11 @@ fn rule(permission: Permission, principal: &str, operation: Operation, kind: Res
     };
     let (name, principal, host) = (name.to_owned(), principal.to_owned(), "*".to_owned());
     Rule { kind, name, pattern, principal, host, operation, permission }
+}
+
+/// A rule, whatever it says.
+pub(super) fn anybodys() -> Rule {
+    rule(Permission::Allow, "User:*", Operation::Read, ResourceKind::Topic, "t")
 }
 
 fn put(bench: &Bench, rule: Rule) {
