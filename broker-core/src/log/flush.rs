@@ -56,9 +56,10 @@ impl Log {
         // A snapshot that stands where the log goes on after this: without it, segments that go would take producers with them.
         let fresh = self.segments[first..].iter().filter(|segment| segment.base > from && segment.base <= upto);
         let mut files: Vec<_> = fresh.filter_map(|segment| self.snapshot_file(segment.base)).collect();
-        for (index, segment) in self.segments.iter().enumerate().skip(first) {
+        for (index, segment) in self.segments.iter_mut().enumerate().skip(first) {
             if index < active || upto > segment.base {
                 files.push(segment.file.clone());
+                files.extend(segment.aborts.take_unsynced());
             }
             if index < active {
                 // Those of the segment that is appended to are made anew after a crash, so nobody waits for them.

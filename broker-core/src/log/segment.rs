@@ -168,15 +168,15 @@ impl Segment {
         if self.checked { self.indexes.seal(place) } else { Ok(()) }
     }
 
-    /// The indexes' files, as far as they are there.
+    /// The files of the two indexes that can be held against the log, as far as they are there.
     pub fn index_files(&self) -> impl Iterator<Item = Arc<dyn DiskFile>> {
-        self.indexes.files().chain(self.aborts.file())
+        self.indexes.files()
     }
 
     /// To be called before its files are renamed or removed: who reads them goes on.
     pub fn keep(&self) -> io::Result<()> {
         self.file.keep()?;
-        self.index_files().try_for_each(|file| file.keep())
+        self.index_files().chain(self.aborts.file()).try_for_each(|file| file.keep())
     }
 
     /// Walks all batches, checks them, and builds the indexes anew. The first batch must start at `expected` and each other one

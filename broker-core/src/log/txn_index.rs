@@ -49,6 +49,8 @@ pub(super) struct TxnIndex {
     kind: &'static str,
     file: IndexFile<ENTRY_BYTES>,
     last: Option<Aborted>,
+    /// Whether the file holds what nobody has made durable, or begun to.
+    unsynced: bool,
 }
 
 impl TxnIndex {
@@ -58,7 +60,7 @@ impl TxnIndex {
 
     /// In a file of another name: of a segment that is being written.
     pub fn named(base: i64, kind: &'static str) -> Self {
-        Self { base, kind, file: IndexFile::default(), last: None }
+        Self { base, kind, file: IndexFile::default(), last: None, unsynced: false }
     }
 
     /// Opens what there is of a segment that ends at `end`; what is wrong with it, if it cannot be trusted.
@@ -89,7 +91,7 @@ impl TxnIndex {
     /// A marker stands in the segment. It is written at once: there are not many.
     pub fn note(&mut self, place: &Place, aborted: &Aborted) -> io::Result<()> {
         self.file.push(aborted.bytes());
-        self.last = Some(*aborted);
+        (self.last, self.unsynced) = (Some(*aborted), true);
         self.file.flush(place, self.base, self.kind)
     }
 
@@ -100,6 +102,11 @@ impl TxnIndex {
     /// The file, if it is there.
     pub fn file(&self) -> Option<Arc<dyn DiskFile>> {
         self.file.file().cloned()
+    }
+
+    /// The file, if it has to be synced: with its marker, since nobody looks for an entry that is gone once the marker is durable.
+    pub fn take_unsynced(&mut self) -> Option<Arc<dyn DiskFile>> {
+        if std::mem::take(&mut self.unsynced) { self.file() } else { None }
     }
 
     /// Makes these its entries, whatever the file holds. A crash leaves either, whole. True if something was changed.

@@ -71,10 +71,10 @@ impl PartitionHandle {
             flushing.must = log.end();
         }
         if flushing.must <= log.recovery_point() {
-            self.0.end.store(log.end(), Ordering::Release);
             if producers.transactions.is_ending() {
-                self.settle_transactions(producers);
+                self.settle_transactions(producers, log.end());
             }
+            self.0.end.store(log.end(), Ordering::Release);
         }
         if flushing.must > log.recovery_point() || log.has_closed_segments_to_sync() {
             ask.now = !std::mem::replace(&mut flushing.asked, true);
@@ -148,10 +148,10 @@ impl PartitionHandle {
             } else {
                 let counts = if flushing.must <= log.recovery_point() { log.end() } else { log.recovery_point() };
                 let end = self.end_offset().max(counts);
-                self.0.end.store(end, Ordering::Release);
                 if producers.transactions.is_ending() {
-                    self.settle_transactions(producers);
+                    self.settle_transactions(producers, end);
                 }
+                self.0.end.store(end, Ordering::Release);
                 told.extend(flushing.waiting.extract_if(.., |waiting| waiting.end <= end).map(|waiting| (waiting, Ok(()))));
             }
         }

@@ -298,7 +298,7 @@ impl PartitionHandle {
         }
         let asked = self.append(&mut state, batch, checked.count, (max_timestamp, now), config.topic.flush_ms);
         if asked.is_err() {
-            self.settle_transactions(&mut state.producers);
+            self.settle_transactions(&mut state.producers, self.end_offset());
         }
         let ask = asked?;
         if let Some(producer) = producer {

@@ -100,16 +100,16 @@ impl PartitionHandle {
         let ask = self.append(&mut state, batch, 1, (-1, now), config.topic.flush_ms)?;
         let State { producers, log, .. } = &mut *state;
         let noted = producers.end(end, base_offset, now).map_or(Ok(()), |aborted| log.note_abort(&aborted));
-        self.settle_transactions(producers);
+        self.settle_transactions(producers, self.end_offset());
         self.tell(state);
         self.ask(ask);
         noted.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
         Ok(Produced { base_offset, end_offset: base_offset + 1, log_append_time: None, duplicate: false })
     }
 
-    /// To be called when a marker was written, or when more counts than before.
-    pub(super) fn settle_transactions(&self, producers: &mut ProducerStates) {
-        producers.transactions.settle(self.end_offset());
+    /// To be called when a marker was written, and before more counts than so far: who sees that sees what it decides.
+    pub(super) fn settle_transactions(&self, producers: &mut ProducerStates, high_watermark: i64) {
+        producers.transactions.settle(high_watermark);
         self.0.unstable.store(producers.transactions.first_unstable(), Ordering::Release);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_core::{Broker, PartitionHandle};
 
+use super::transactions;
 use super::world::{self, PLANS, Plan, Promised, Record, Told, batch, committed, producer_of, read, written};
 
 /// How the machine stopped.
@@ -45,6 +46,11 @@ pub fn check(broker: &Broker, promised: &Promised, stop: Stop) -> Result<(), Str
     if Some(id) <= promised.producer_id {
         return Err(format!("producer id {id} was given before"));
     }
+    for plan in &transactions::PLANS {
+        if let Some(told) = promised.transactions.get(plan.name) {
+            transactions::check(broker, plan, told, stop)?;
+        }
+    }
     retry(broker, promised, stop)
 }
 
@@ -80,7 +86,7 @@ fn check_log(partition: &PartitionHandle, plan: &Plan, told: &Told, stop: Stop) 
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod script;
 mod tape;
+mod transactions;
 mod world;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,9 +78,19 @@ fn in_memory_every_promise_is_kept_at_every_operation() {
         }
     });
     let before = |what: &str| moments.iter().filter(|moment| moment.before.contains(what)).count();
-    for what in
-        ["log.cleaned", "log.swap", ".log.deleted", "topic.deleted", "cleanshutdown", "checkpoint", "half of", "sync folder"]
-    {
+    for what in [
+        "log.cleaned",
+        "log.swap",
+        "txnindex",
+        "txnindex.cleaned",
+        "txnindex.swap",
+        ".log.deleted",
+        "topic.deleted",
+        "cleanshutdown",
+        "checkpoint",
+        "half of",
+        "sync folder",
+    ] {
         println!("{} before an operation with {what}", before(what));
         assert!(before(what) > 0, "the script does nothing with {what}");
     }

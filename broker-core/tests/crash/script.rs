@@ -6,6 +6,7 @@ use std::time::Duration;
 use broker_core::storage::Disk;
 use broker_core::{Broker, MemberIdentity, NewTopic, OffsetCommit, TokioClock};
 
+use super::transactions;
 use super::world::{GROUP, NOW, PLANS, Promised, base_of, batch, config, new_topic, producer_of};
 
 const ROUNDS: usize = 64;
@@ -31,6 +32,10 @@ impl Script {
         for plan in &PLANS {
             self.create(&broker, &new_topic(plan));
         }
+        for plan in &transactions::PLANS {
+            broker.create_topic(&transactions::new_topic(plan)).expect("made");
+            self.tell(|promised| promised.transactions.extend([(plan.name, transactions::Told::default())]));
+        }
         self.rounds(&broker, 0..ROUNDS / 2).await;
         self.stop(broker).await;
         let broker = self.open();
@@ -44,6 +49,9 @@ impl Script {
                 for partition in 0..plan.partitions {
                     self.produce(broker, plan.name, partition).await;
                 }
+            }
+            for plan in &transactions::PLANS {
+                self.write_within(broker, plan.name).await;
             }
             self.commit(broker, round as i64);
             match round % 8 {
@@ -81,6 +89,15 @@ impl Script {
             let told = promised.partitions.entry(id).or_default();
             (told.batches, told.end) = (nth + 1, produced.end_offset);
         });
+    }
+
+    /// The next entry of a topic with transactions.
+    async fn write_within(&self, broker: &Broker, topic: &'static str) {
+        let partition = broker.partition(topic, 0).expect("there");
+        let number = self.promised.lock().expect("sound").transactions[topic].entries;
+        let end = transactions::write(&partition, broker.clock().wall_ms(), number).expect("written");
+        partition.acknowledged(end).await.expect("acknowledged");
+        self.tell(|promised| promised.transactions.entry(topic).or_default().entries = number + 1);
     }
 
     /// Lets time pass; the broker does what is due.
@@ -144,6 +161,9 @@ impl Script {
 
     async fn stop(&self, broker: Broker) {
         broker.close().await.expect("closed");
-        self.tell(|promised| promised.partitions.values_mut().for_each(|told| told.durable = told.end));
+        self.tell(|promised| {
+            promised.partitions.values_mut().for_each(|told| told.durable = told.end);
+            promised.transactions.values_mut().for_each(|told| told.durable = told.entries);
+        });
     }
 }

@@ -53,6 +53,8 @@ pub struct Promised {
     /// The offset that was committed, and the one that is being committed.
     pub committed: (Option<i64>, i64),
     pub producer_id: Option<i64>,
+    /// The topics with transactions.
+    pub transactions: BTreeMap<&'static str, super::transactions::Told>,
 }
 
 /// Of one partition.
