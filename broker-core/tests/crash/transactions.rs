@@ -64,7 +64,7 @@ fn entry(number: usize) -> Entry {
         4 => Entry::End(A, cycle % 2 == 1),
         5 => Entry::Plain(2),
         6 => Entry::Within(B, 1),
-        7 => Entry::End(B, cycle % 3 != 0),
+        7 => Entry::End(B, !cycle.is_multiple_of(3)),
         _ => Entry::End(A, false),
     }
 }
