@@ -21,6 +21,8 @@ pub(crate) struct LogConfig {
     pub retention_ms: i64,
     /// `flush.messages`: how many records may not be durable; no bound.
     pub flush_messages: i64,
+    /// `message.decompressed.bytes.max`: the most that a compressed batch is unpacked to; no bound.
+    pub decompressed_bytes_max: usize,
     /// `file.delete.delay.ms`: how long a removed segment's files stay, for who reads them; one minute.
     pub file_delete_delay_ms: u64,
 }
@@ -38,14 +40,15 @@ impl Default for LogConfig {
             retention_bytes: -1,
             retention_ms: -1,
             flush_messages: i64::MAX,
+            decompressed_bytes_max: usize::MAX,
             file_delete_delay_ms: 60_000,
         }
     }
 }
 
 impl LogConfig {
-    /// What a topic's settings say of its logs.
-    pub fn of(topic: &TopicConfig) -> Self {
+    /// What a topic's settings, and this one of the broker's, say of its logs.
+    pub fn of(topic: &TopicConfig, decompressed_bytes_max: usize) -> Self {
         Self {
             segment_bytes: topic.segment_bytes as u64,
             // What is appended to is never compacted: it ends in time for that.
@@ -60,6 +63,7 @@ impl LogConfig {
             retention_bytes: topic.retention_bytes,
             retention_ms: topic.retention_ms,
             flush_messages: topic.flush_messages,
+            decompressed_bytes_max,
             file_delete_delay_ms: topic.file_delete_delay_ms as u64,
         }
     }

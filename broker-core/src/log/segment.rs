@@ -294,7 +294,8 @@ impl Segment {
     }
 
     /// What a search for a timestamp looks at.
-    pub fn times(&self) -> TimeView {
-        TimeView { file: self.file.clone(), end: self.file.size(), indexes: self.indexes.view() }
+    pub fn times(&self, config: &LogConfig) -> TimeView {
+        let unpacked_bytes_max = config.decompressed_bytes_max;
+        TimeView { file: self.file.clone(), end: self.file.size(), indexes: self.indexes.view(), unpacked_bytes_max }
     }
 }

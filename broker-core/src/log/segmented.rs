@@ -253,7 +253,7 @@ impl Log {
         for segment in self.segments.iter_mut().filter(|segment| segment.base >= base) {
             segment.ensure(&self.place, &self.config)?;
             if segment.largest().timestamp >= timestamp {
-                return Ok(Some(segment.times()));
+                return Ok(Some(segment.times(&self.config)));
             }
         }
         Ok(None)

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::{Log, LogConfig, Opening};
-use crate::record::{BatchBuilder, batches};
+use crate::record::{BatchBuilder, Codec, Compression, batches};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 
 fn config(segment_bytes: u64) -> LogConfig {
@@ -96,6 +96,27 @@ fn the_tail_is_as_long_as_asked_for_and_little_longer() {
         let most = bytes + 2 * one + 100;
         assert!((bytes.min(all)..=most.max(one)).contains(&walked), "{walked} bytes from {from} on, {bytes} were asked for");
     }
+}
+
+/// Such a batch was taken under another bound, or by another broker.
+#[test]
+fn a_batch_that_unpacks_to_too_much_is_not_searched() {
+    let (_, disk) = disk();
+    let mut log = open(&disk, 1 << 20).expect("opened");
+    append(&mut log, 3);
+    let Ok(compression) = Compression::new(Codec::Gzip) else { return };
+    let mut builder = BatchBuilder::new().compression(compression);
+    for timestamp in [100, 101] {
+        builder.append(timestamp, None, Some(&[7; 10_000]), &[]);
+    }
+    let mut built = builder.build();
+    built[..8].copy_from_slice(&3i64.to_be_bytes());
+    log.append(built.freeze(), 4, 101, 4).expect("appended");
+    assert_eq!(find_timestamp(&mut log, 101), Some((4, 101)));
+    log.reconfigure(LogConfig { decompressed_bytes_max: 1000, ..config(1 << 20) });
+    assert_eq!(find_timestamp(&mut log, 15), Some((2, 20)));
+    let told = super::find_timestamp(|look| look(&mut log), 101).expect_err("too large").to_string();
+    assert!(told.contains("offset 3: the gzip block holds more than 1000 bytes (message.decompressed.bytes.max)"), "{told}");
 }
 
 #[test]

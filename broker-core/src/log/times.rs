@@ -7,6 +7,7 @@ use super::Log;
 use super::heads::Heads;
 use super::index::IndexesView;
 use super::read::batch_at;
+use crate::record::{Batch, BatchError, CodecError};
 use crate::storage::DiskFile;
 
 /// The part of a segment that a search looks at.
@@ -15,6 +16,8 @@ pub(super) struct TimeView {
     pub file: Arc<dyn DiskFile>,
     pub end: u64,
     pub indexes: IndexesView,
+    /// The most that a batch is unpacked to.
+    pub unpacked_bytes_max: usize,
 }
 
 /// How a search of a segment ended.
@@ -60,6 +63,15 @@ pub(super) fn damaged(base: i64) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("segment {base:020}: its index and its batches do not agree"))
 }
 
+/// One that was taken under another bound, or by another broker, must not take all memory now.
+fn unreadable(batch: &Batch, error: BatchError) -> io::Error {
+    let next = match error {
+        BatchError::Codec(CodecError::TooLarge { .. }) => " (message.decompressed.bytes.max)",
+        _ => "",
+    };
+    io::Error::other(format!("the batch at offset {}: {error}{next}", batch.base_offset()))
+}
+
 /// Whether it shows that a file is not what it was: cut shorter, or gone.
 pub(super) fn shows_damage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::NotFound)
@@ -100,8 +112,7 @@ impl TimeView {
             if batch.is_control() {
                 continue;
             }
-            // It was taken, so its size was within the bounds of then.
-            let batch = batch.decompressed(usize::MAX).map_err(io::Error::other)?;
+            let batch = batch.decompressed(self.unpacked_bytes_max).map_err(|error| unreadable(&batch, error))?;
             for record in batch.records() {
                 let record = record.map_err(io::Error::other)?;
                 if record.timestamp >= timestamp && record.offset >= from {

@@ -117,6 +117,10 @@ impl PartitionConfig {
         }
     }
 
+    fn log(&self) -> LogConfig {
+        LogConfig::of(&self.topic, self.decompressed_bytes_max)
+    }
+
     fn max_batch_bytes(&self) -> usize {
         self.topic.max_message_bytes.min(self.topic.segment_bytes) as usize
     }
@@ -174,7 +178,7 @@ impl PartitionHandle {
         let config = config.into();
         let failed = |error| storage(&id, "cannot be opened", error);
         let (disk, clock) = (surroundings.disk.clone(), &surroundings.clock);
-        let mut log = Log::open(disk, id.to_string(), LogConfig::of(&config.topic), opening).map_err(failed)?;
+        let mut log = Log::open(disk, id.to_string(), config.log(), opening).map_err(failed)?;
         let loaded = producer_snapshot::load(&mut log, clock.wall_ms(), config.producer_id_expiration_ms);
         let producer_snapshot::Loaded { producers, snapshot } = loaded.map_err(failed)?;
         let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
@@ -211,7 +215,7 @@ impl PartitionHandle {
     pub(crate) fn reconfigure(&self, config: Arc<PartitionConfig>) {
         let flush_ms = config.topic.flush_ms;
         let mut state = self.state();
-        state.log.reconfigure(LogConfig::of(&config.topic));
+        state.log.reconfigure(config.log());
         self.0.max_batch_bytes.store(config.max_batch_bytes(), Ordering::Relaxed);
         *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         let State { log, flushing, .. } = &mut *state;

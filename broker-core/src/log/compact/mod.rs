@@ -16,6 +16,7 @@ pub(super) mod swap;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ use crate::record::{Batch, BatchError};
 use crate::storage::DiskFile;
 use aborts::{Aborts, Begun};
 use keys::Keys;
-use rewrite::{Left, Rule, emptied};
+use rewrite::{Left, Rule, emptied, unpacked};
 
 /// How much is written at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -150,7 +151,9 @@ pub(crate) fn compact(
         return Ok(None);
     }
     let (now, delete_retention_ms) = (wanted.now, wanted.delete_retention_ms);
-    let rule = Rule { keys: &keys, aborts: &aborts, to, now, delete_retention_ms };
+    let unpacked_bytes_max = plan.config.decompressed_bytes_max;
+    let left_one = Cell::new(false);
+    let rule = Rule { keys: &keys, aborts: &aborts, to, now, delete_retention_ms, unpacked_bytes_max, left_one };
     let mut begun = Begun::default();
     let mut done = Compacted { to, ..Compacted::default() };
     let looked_at: Vec<Source> = plan.sources.iter().filter(|source| source.base < to).cloned().collect();
@@ -179,7 +182,7 @@ fn collect(plan: &Plan, aborts: &Aborts, most: usize) -> io::Result<(Keys, i64)>
                 continue;
             }
             let counts = !batch.is_control() && !aborts.hold(&batch);
-            if counts && !note_keys(&batch, plan.compacted_to, &mut keys)? {
+            if counts && !note_keys(plan, &batch, &mut keys)? {
                 return Ok((keys, to));
             }
             to = batch.last_offset().saturating_add(1);
@@ -191,12 +194,17 @@ fn collect(plan: &Plan, aborts: &Aborts, most: usize) -> io::Result<(Keys, i64)>
 
 /// False if there is no room for all keys of the batch. Those that were noted are right as they are: what is behind them counts
 /// for later.
-fn note_keys(batch: &Batch, from: i64, keys: &mut Keys) -> io::Result<bool> {
-    let batch = batch.decompressed(usize::MAX).map_err(io::Error::other)?;
-    for record in batch.records() {
+fn note_keys(plan: &Plan, batch: &Batch, keys: &mut Keys) -> io::Result<bool> {
+    let Some(plain) = unpacked(batch, plan.config.decompressed_bytes_max).map_err(io::Error::other)? else {
+        let (log, offset) = (&plan.place.folder, batch.base_offset());
+        let text = "a batch is not compacted: it unpacks to more than message.decompressed.bytes.max";
+        tracing::warn!(target: "broker_core::log", log, offset, "{text}");
+        return Ok(true);
+    };
+    for record in plain.records() {
         let record = record.map_err(io::Error::other)?;
         let Some(key) = record.key() else { continue };
-        if record.offset >= from && !keys.note(key, record.offset) {
+        if record.offset >= plan.compacted_to && !keys.note(key, record.offset) {
             return Ok(false);
         }
     }

@@ -1,12 +1,15 @@
 //! What is left of one batch.
 
+use std::cell::Cell;
+
 use bytes::{Bytes, BytesMut};
 
 use super::aborts::{Aborts, Begun};
 use super::keys::Keys;
 use crate::record::builder::set_crc;
 use crate::record::{
-    Batch, BatchError, CODEC_BITS, Compression, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_END, Marker, RecordView, at, put_record,
+    Batch, BatchError, CODEC_BITS, CodecError, Compression, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_END, Marker, RecordView, at,
+    put_record,
 };
 
 /// What decides about a record.
@@ -19,6 +22,21 @@ pub(super) struct Rule<'a> {
     pub now: i64,
     /// How long a tombstone stays once it has been compacted, and a marker when nothing is left of its transaction.
     pub delete_retention_ms: i64,
+    /// The most that a batch is unpacked to.
+    pub unpacked_bytes_max: usize,
+    /// Whether one before was left as it is, since it unpacks to more: the tombstones behind it stay. What one of them deletes may
+    /// be in there, and would be there again without it.
+    pub left_one: Cell<bool>,
+}
+
+/// A batch with its records uncompressed; `None` if they take more than `most` bytes. It was taken under another bound, or by
+/// another broker, and stays as it is: its keys do not count against older records.
+pub(super) fn unpacked(batch: &Batch, most: usize) -> Result<Option<Batch>, BatchError> {
+    match batch.decompressed(most) {
+        Ok(plain) => Ok(Some(plain)),
+        Err(BatchError::Codec(CodecError::TooLarge { .. })) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What is left.
@@ -42,25 +60,29 @@ impl Rule<'_> {
         if batch.last_offset() < self.to && self.aborts.hold(batch) {
             return Ok(if batch.count() == 0 { Left::Same } else { Left::Nothing });
         }
-        let plain = batch.decompressed(usize::MAX)?;
+        let Some(plain) = unpacked(batch, self.unpacked_bytes_max)? else {
+            self.left_one.set(true);
+            return Ok(Left::Same);
+        };
         let horizon = batch.delete_horizon();
-        let mut kept = Vec::new();
-        let mut tombstones = false;
+        let (mut kept, mut tombstones) = (0, false);
         for record in plain.records() {
             let record = record?;
             if self.keeps(&record, horizon) {
                 tombstones |= record.value().is_none() && record.offset < self.to;
-                kept.push(record);
+                kept += 1;
             }
         }
         let stamp = (tombstones && horizon.is_none()).then(|| self.now.saturating_add(self.delete_retention_ms));
-        if kept.is_empty() {
+        if kept == 0 {
             return Ok(if batch.count() == 0 { Left::Same } else { Left::Nothing });
         }
-        if kept.len() == batch.count() as usize && stamp.is_none() {
+        if kept == batch.count() && stamp.is_none() {
             return Ok(Left::Same);
         }
-        Ok(Left::Some(rebuild(batch, &kept, stamp.or(horizon))))
+        // Gone through again: views of all records of a batch would take many times its memory.
+        let kept = plain.records().filter(|record| record.as_ref().is_ok_and(|record| self.keeps(record, horizon)));
+        rebuild(batch, kept, stamp.or(horizon)).map(Left::Some)
     }
 
     /// One of whose transaction nothing is left.
@@ -72,8 +94,8 @@ impl Rule<'_> {
             Some(horizon) if self.now >= horizon => Ok(Left::Nothing),
             Some(_) => Ok(Left::Same),
             None => {
-                let record = batch.records().collect::<Result<Vec<_>, _>>()?;
-                Ok(Left::Some(rebuild(batch, &record, Some(self.now.saturating_add(self.delete_retention_ms)))))
+                let horizon = self.now.saturating_add(self.delete_retention_ms);
+                rebuild(batch, batch.records(), Some(horizon)).map(Left::Some)
             }
         }
     }
@@ -83,18 +105,25 @@ impl Rule<'_> {
             return true;
         }
         let Some(key) = record.key() else { return false };
-        let outlived = record.value().is_none() && horizon.is_some_and(|horizon| self.now >= horizon);
+        let outlived = !self.left_one.get() && record.value().is_none() && horizon.is_some_and(|horizon| self.now >= horizon);
         self.keys.is_last(key, record.offset) && !outlived
     }
 }
 
 /// The batch with these of its records only. With a horizon, it takes the base timestamp's place, and the records' timestamps
 /// are told from it.
-fn rebuild(batch: &Batch, kept: &[RecordView<'_>], horizon: Option<i64>) -> Bytes {
+fn rebuild<'b>(
+    batch: &Batch,
+    kept: impl Iterator<Item = Result<RecordView<'b>, BatchError>>,
+    horizon: Option<i64>,
+) -> Result<Bytes, BatchError> {
     let base_timestamp = horizon.unwrap_or_else(|| batch.base_timestamp());
     let mut records = BytesMut::with_capacity(batch.size());
+    let (mut count, mut newest) = (0, None);
     for record in kept {
-        put_record(&mut records, record, record.timestamp.wrapping_sub(base_timestamp), record.offset - batch.base_offset());
+        let record = record?;
+        put_record(&mut records, &record, record.timestamp.wrapping_sub(base_timestamp), record.offset - batch.base_offset());
+        (count, newest) = (count + 1, newest.max(Some(record.timestamp)));
     }
     let mut out = Vec::with_capacity(HEADER_BYTES + records.len());
     out.extend_from_slice(&batch.bytes()[..HEADER_BYTES]);
@@ -108,8 +137,7 @@ fn rebuild(batch: &Batch, kept: &[RecordView<'_>], horizon: Option<i64>) -> Byte
     if horizon.is_some() {
         attributes |= DELETE_HORIZON_BIT;
     }
-    let newest = kept.iter().map(|record| record.timestamp).max().unwrap_or(-1);
-    finish(BytesMut::from(Bytes::from(out)), attributes, base_timestamp, newest, kept.len() as i32)
+    Ok(finish(BytesMut::from(Bytes::from(out)), attributes, base_timestamp, newest.unwrap_or(-1), count))
 }
 
 /// The batch's header alone: it says that its offsets and sequences were there.

@@ -256,6 +256,34 @@ fn what_is_young_and_what_is_appended_to_stays() {
     assert_eq!(run(&mut log, 0, usize::MAX), None, "the only segment is appended to");
 }
 
+/// Such a batch was taken under another bound, or by another broker.
+#[test]
+fn a_batch_that_unpacks_to_too_much_stays_as_it_is() {
+    for codec in Codec::ALL.into_iter().filter(|codec| *codec != Codec::None && codec.is_built()) {
+        let disk = MemoryDisk::new();
+        let mut log = open(&disk, 400);
+        let large = "x".repeat(10_000);
+        for value in ["1", &large, "2"] {
+            append(&mut log, &[("a", Some(value)), ("b", None)], codec, None);
+            append(&mut log, &[("a", Some("between"))], codec, None);
+        }
+        log.roll().expect("rolled");
+        log.reconfigure(LogConfig { decompressed_bytes_max: 1000, ..config(400) });
+        let done = run(&mut log, 0, usize::MAX).expect("something to do");
+        assert_eq!(done.to, 9, "{codec}");
+        let kept: Vec<_> = contents(&mut log).into_iter().map(|(offset, ..)| offset).collect();
+        // Both of its records, though there are later ones of their keys; the last one of each; nothing else.
+        assert_eq!(kept, [3, 4, 7, 8], "{codec}");
+        assert_eq!(run(&mut log, 0, usize::MAX), None, "{codec}: nothing more to do");
+        // The tombstone stays beyond its time: without it what it deletes would be there again.
+        append(&mut log, &[("a", Some("3"))], codec, None);
+        log.roll().expect("rolled");
+        run(&mut log, 3 * HOUR, usize::MAX).expect("something to do");
+        let kept: Vec<_> = contents(&mut log).into_iter().map(|(offset, ..)| offset).collect();
+        assert_eq!(kept, [3, 4, 7, 9], "{codec}");
+    }
+}
+
 #[test]
 fn a_damaged_batch_is_an_error_and_nothing_is_thrown_away() {
     let (disk, mut log) = three_keys(Codec::None);
