@@ -125,8 +125,20 @@ fn load(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening) -> i
         damaged = look_through(place, config, *base, gaps_to, &mut loaded)?;
     }
     debug_assert!(trusted <= last);
+    end_behind_gaps(place, bases, opening, &mut loaded)?;
     loaded.recovery_point = loaded.recovery_point.min(loaded.end);
     Ok(loaded)
+}
+
+/// Where segments behind one that may have gaps are gone, an empty one takes their place: what is appended to must have no gap, or the
+/// next start would take it for damage and cut off what was appended behind it.
+fn end_behind_gaps(place: &Place, bases: &[i64], opening: Opening, loaded: &mut Loaded) -> io::Result<()> {
+    let Some(last) = loaded.segments.last() else { return Ok(()) };
+    if opening.compacted_to.is_none() || bases.last() == Some(&last.base) || last.size() == 0 {
+        return Ok(());
+    }
+    loaded.segments.push(Segment::create(place, loaded.end)?);
+    place.disk.sync_folder(&place.folder)
 }
 
 /// Reads the indexes of aborted transactions that are there; the bases of segments whose own is not to be trusted.

@@ -175,6 +175,37 @@ fn a_damaged_offset_behind_what_was_compacted_is_no_gap() {
     assert_eq!(open(&disk, 400).end(), 90, "cut off");
 }
 
+/// What was compacted and then damaged ends at the damage, and is the last segment: what is appended next must not go where, at the
+/// next start, the gaps before it would be taken for damage. `open` says that nothing was compacted yet, as after a crash.
+#[test]
+fn what_is_appended_behind_damage_in_what_was_compacted_is_kept() {
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk, 1 << 20);
+    for number in 0..6 {
+        append(&mut log, &[(&format!("only {number}"), Some("1"))], Codec::None, None);
+        append(&mut log, &[("often", Some("1"))], Codec::None, None);
+    }
+    log.roll().expect("rolled");
+    run(&mut log, 1000, usize::MAX).expect("something to do");
+    append(&mut log, &[("d", Some("1"))], Codec::None, None);
+    drop(log);
+    let compacted = disk.files(FOLDER).expect("listed").into_iter().find(|name| name.ends_with(".log")).expect("one");
+    let size = disk.open(FOLDER, &compacted).expect("there").size();
+    disk.flip(FOLDER, &compacted, size - 1, 0);
+    let mut log = open(&disk, 1 << 20);
+    let end = log.end();
+    assert_eq!(end, 11, "the damage begins with the last record of what was compacted");
+    append(&mut log, &[("e", Some("1"))], Codec::None, None);
+    log.sync().expect("synced");
+    drop(log);
+    for crash in [false, true] {
+        if crash {
+            disk.crash();
+        }
+        assert_eq!(open(&disk, 1 << 20).end(), end + 1, "after a power cut: {crash}");
+    }
+}
+
 #[test]
 fn tombstones_stay_for_their_time_and_then_go() {
     let disk = MemoryDisk::new();
