@@ -118,10 +118,12 @@ impl TxnIndex {
             place.remove(self.base, self.kind)?;
         } else if changed {
             tracing::warn!(target: "broker_core::recovery", folder = %place.folder, file = name, entries = entries.len(), "an index of aborted transactions is made anew");
-            replace(place.disk.as_ref(), &place.folder, &name, Bytes::from(expected))?;
+            replace(place.disk.as_ref(), &place.folder, &name, Bytes::copy_from_slice(&expected))?;
         }
         self.file.load(place, self.base, self.kind)?;
         self.last = entries.last().copied();
+        // It is what it was before a kill, perhaps, and nobody knows whether the disk has it.
+        self.unsynced = !changed && !expected.is_empty();
         Ok(changed)
     }
 }

@@ -461,10 +461,12 @@ impl PartitionHandle {
 impl State {
     /// Appends a batch, and keeps what the producers had written before it if it starts a segment.
     fn append(&mut self, batch: Bytes, last_offset: i64, max_timestamp: i64, now: i64) -> io::Result<()> {
-        if self.log.make_room(batch.len() as u64, last_offset, max_timestamp, now)? {
-            self.snapshot()?;
-        }
+        self.make_room(batch.len(), last_offset, max_timestamp, now)?;
         self.log.append_here(batch, last_offset, max_timestamp, now)
+    }
+
+    fn make_room(&mut self, bytes: usize, last_offset: i64, max_timestamp: i64, now: i64) -> io::Result<()> {
+        if self.log.make_room(bytes as u64, last_offset, max_timestamp, now)? { self.snapshot() } else { Ok(()) }
     }
 
     /// Keeps what the producers have written so far, unless that is kept or there is nothing yet.

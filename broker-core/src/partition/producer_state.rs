@@ -273,7 +273,9 @@ impl ProducerStates {
         }
         if let Some(Marker { commits, coordinator_epoch }) = Marker::of(batch) {
             let end = TransactionEnd { producer_id: id, producer_epoch: epoch, coordinator_epoch, committed: commits };
-            return self.end(&end, base_offset, now_ms);
+            let aborted = self.aborted_by(&end, base_offset);
+            self.end(&end, base_offset, now_ms);
+            return aborted;
         }
         if header::i32(batch, at::COUNT) == 0 {
             // A marker whose whole transaction was compacted away: all that it tells is the epoch.
@@ -302,14 +304,21 @@ impl ProducerStates {
         }
     }
 
-    /// Remembers a marker that was appended; the transaction that it aborts, if there is one.
-    pub fn end(&mut self, end: &TransactionEnd, offset: i64, now_ms: i64) -> Option<Aborted> {
+    /// The transaction that a marker at this offset aborts, if there is one.
+    pub fn aborted_by(&self, end: &TransactionEnd, offset: i64) -> Option<Aborted> {
+        let producer_id = end.producer_id;
+        let first_offset = self.by_id.get(&producer_id)?.transaction.filter(|_| !end.committed)?;
+        let last_stable = self.transactions.stable_without(first_offset, producer_id, offset);
+        Some(Aborted { producer_id, first_offset, last_offset: offset, last_stable })
+    }
+
+    /// Remembers a marker that was appended.
+    pub fn end(&mut self, end: &TransactionEnd, offset: i64, now_ms: i64) {
         let state = self.of_epoch(end.producer_id, end.producer_epoch, now_ms);
         state.coordinator_epoch = end.coordinator_epoch;
-        let first_offset = state.transaction.take()?;
-        let last_stable = self.transactions.end(first_offset, end.producer_id, offset);
-        let aborted = Aborted { producer_id: end.producer_id, first_offset, last_offset: offset, last_stable };
-        (!end.committed).then_some(aborted)
+        if let Some(first) = state.transaction.take() {
+            self.transactions.end(first, end.producer_id, offset);
+        }
     }
 
     /// Forgets who wrote nothing for `expiration_ms` and has no open transaction, at most every `interval_ms`: a batch that such a

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::producer_state::ProducerStates;
-use super::{AbortedTransaction, Fetched, PartitionHandle, Produced, State, storage};
+use super::{AbortedTransaction, Fetched, PartitionHandle, Produced, storage};
 use crate::error::Error;
 use crate::record::Marker;
 
@@ -36,11 +36,16 @@ impl Transactions {
         self.open.insert((first_offset, producer));
     }
 
-    /// One has a marker. What is stable once that counts: all before the first that is open still, or all up to the marker.
-    pub fn end(&mut self, first_offset: i64, producer: i64, marker: i64) -> i64 {
+    /// What is stable once such a marker counts: all before the first that is open still, or all up to the marker.
+    pub fn stable_without(&self, first_offset: i64, producer: i64, marker: i64) -> i64 {
+        let mut others = self.open.iter().filter(|one| **one != (first_offset, producer));
+        others.next().map_or(marker + 1, |(first, _)| *first)
+    }
+
+    /// One has a marker.
+    pub fn end(&mut self, first_offset: i64, producer: i64, marker: i64) {
         self.open.remove(&(first_offset, producer));
         self.ending.insert(first_offset, marker);
-        self.open.first().map_or(marker + 1, |(first, _)| *first)
     }
 
     /// Everything before an offset counts.
@@ -96,14 +101,17 @@ impl PartitionHandle {
         self.check_there()?;
         state.producers.check_end(end).map_err(|refusal| refusal.on(&self.0.id))?;
         let base_offset = state.log.end();
+        if let Some(aborted) = state.producers.aborted_by(end, base_offset) {
+            // Before its marker: an entry without one goes when the log is recovered, a marker without an entry would lie.
+            let noted = state.make_room(batch.len(), base_offset, -1, now).and_then(|()| state.log.note_abort(&aborted));
+            noted.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+        }
         // Its timestamp is no record's: nobody who asks for a time is shown it.
         let ask = self.append(&mut state, batch, 1, (-1, now), config.topic.flush_ms)?;
-        let State { producers, log, .. } = &mut *state;
-        let noted = producers.end(end, base_offset, now).map_or(Ok(()), |aborted| log.note_abort(&aborted));
-        self.settle_transactions(producers, self.end_offset());
+        state.producers.end(end, base_offset, now);
+        self.settle_transactions(&mut state.producers, self.end_offset());
         self.tell(state);
         self.ask(ask);
-        noted.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
         Ok(Produced { base_offset, end_offset: base_offset + 1, log_append_time: None, duplicate: false })
     }
 

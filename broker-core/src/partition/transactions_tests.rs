@@ -437,3 +437,21 @@ fn a_disk_that_takes_no_entry_poisons_the_log() {
         assert_eq!(committed(&world.partition), Vec::<i64>::new(), "{operations}");
     }
 }
+
+#[test]
+fn an_entry_that_outlived_a_kill_is_made_durable_with_its_marker() {
+    let mut world = World::new(small());
+    world.put(1, 0);
+    world.end(1, false);
+    // Nothing was synced yet; afterwards its segment is one that nobody looks through.
+    world.kill();
+    world.partition.sync().expect("synced");
+    for sequence in 0..5 {
+        world.try_put(9, 0, sequence, false).expect("produced");
+    }
+    world.partition.sync().expect("synced");
+    let opening = Opening { recovery_point: world.partition.recovery_point(), ..Opening::default() };
+    world.disk.crash();
+    world.partition = World::open(&world.disk, &world.time, small(), opening);
+    assert_eq!(committed(&world.partition), [2, 3, 4, 5, 6]);
+}

@@ -19,8 +19,15 @@ pub enum Operation {
     Produce {
         records: Vec<(u8, bool)>,
         producer: Option<u8>,
+        /// Whether it is part of the producer's transaction: it is in any case if one is open.
+        within: bool,
         late: u8,
         bytes: u8,
+    },
+    /// One of the open transactions ends.
+    End {
+        which: u8,
+        commits: bool,
     },
     /// A producer's last batch is sent again.
     Again(u8),
@@ -84,12 +91,13 @@ pub fn settings() -> impl Strategy<Value = Settings> {
 
 pub fn operation() -> impl Strategy<Value = Operation> {
     let records = proptest::collection::vec((0..6u8, proptest::bool::weighted(0.15)), 1..4);
-    let produce = (records, proptest::option::weighted(0.7, 0..2u8), 0..40u8, any::<u8>())
-        .prop_map(|(records, producer, late, bytes)| Operation::Produce { records, producer, late, bytes });
+    let produce = (records, proptest::option::weighted(0.7, 0..2u8), proptest::bool::weighted(0.4), 0..40u8, any::<u8>())
+        .prop_map(|(records, producer, within, late, bytes)| Operation::Produce { records, producer, within, late, bytes });
     let failure = prop_oneof![Just(Failure::Everything), Just(Failure::Syncs), Just(Failure::TornAppends), Just(Failure::Full)];
     let stop = prop_oneof![Just(Stop::Order), Just(Stop::Kill), Just(Stop::PowerCut), any::<u64>().prop_map(Stop::Chance)];
     prop_oneof![
         12 => produce,
+        3 => (any::<u8>(), any::<bool>()).prop_map(|(which, commits)| Operation::End { which, commits }),
         2 => (0..2u8).prop_map(Operation::Again),
         4 => (any::<u16>(), 0..2000u16).prop_map(|(at, max_bytes)| Operation::Fetch { at, max_bytes }),
         2 => any::<u16>().prop_map(|at| Operation::Find { at }),

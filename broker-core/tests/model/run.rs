@@ -1,11 +1,14 @@
 //! Does everything to both.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::record::{BatchBuilder, Compression};
 use broker_core::storage::{Fault, MemoryDisk};
-use broker_core::{AlterConfig, Broker, BrokerConfig, ConfigChange, NewTopic, PartitionHandle, TokioClock};
+use broker_core::{
+    AlterConfig, Broker, BrokerConfig, ConfigChange, Error, NewTopic, PartitionHandle, Produced, TokioClock, TransactionEnd,
+};
 use bytes::BytesMut;
 
 use super::list::{List, Record, Sent, records_of};
@@ -19,6 +22,8 @@ pub struct Counts {
     produced: u64,
     refused: u64,
     duplicates: u64,
+    /// Transactions, aborted and committed.
+    ended: [u64; 2],
     fetched: u64,
     retained: u64,
     compacted: u64,
@@ -30,7 +35,7 @@ pub struct Counts {
 impl Counts {
     pub fn all_happened(&self) -> bool {
         let counts = [self.produced, self.refused, self.duplicates, self.fetched, self.retained, self.compacted];
-        counts.iter().chain(&self.stops).all(|count| *count > 0) && self.lost_by_power_cuts > 0
+        counts.iter().chain(&self.stops).chain(&self.ended).all(|count| *count > 0) && self.lost_by_power_cuts > 0
     }
 }
 
@@ -128,7 +133,10 @@ impl World<'_> {
 
     async fn apply(&mut self, operation: &Operation) -> Result<(), String> {
         match operation {
-            Operation::Produce { records, producer, late, bytes } => self.produce(records, *producer, *late, *bytes).await,
+            Operation::Produce { records, producer, within, late, bytes } => {
+                self.produce(records, (*producer, *within), *late, *bytes).await
+            }
+            Operation::End { which, commits } => self.end(usize::from(*which), *commits).await,
             Operation::Again(producer) => self.produce_again(*producer),
             Operation::Fetch { at, max_bytes } => self.fetch(*at, usize::from(*max_bytes)),
             Operation::Find { at } => self.find(*at),
@@ -150,11 +158,18 @@ impl World<'_> {
         }
     }
 
-    fn build(&self, records: &[Record], producer: Option<(u8, i32)>) -> BytesMut {
+    fn id_of(&self, producer: u8) -> i64 {
+        i64::from(producer) + 100 + 10 * self.generation
+    }
+
+    fn build(&self, records: &[Record], producer: Option<(u8, i32)>, transaction: Option<i64>) -> BytesMut {
         let compression = Compression::new(self.settings.codec).unwrap_or(Compression::NONE);
         let mut builder = BatchBuilder::new().compression(compression);
         if let Some((id, sequence)) = producer {
-            builder.producer(i64::from(id) + 100 + 10 * self.generation, 0, sequence);
+            builder.producer(self.id_of(id), 0, sequence);
+        }
+        if transaction.is_some() {
+            builder.transactional();
         }
         for record in records {
             builder.append(record.timestamp, Some(&record.key), record.value.as_deref(), &[]);
@@ -162,7 +177,13 @@ impl World<'_> {
         builder.build()
     }
 
-    async fn produce(&mut self, keys: &[(u8, bool)], producer: Option<u8>, late: u8, bytes: u8) -> Result<(), String> {
+    async fn produce(
+        &mut self,
+        keys: &[(u8, bool)],
+        (producer, within): (Option<u8>, bool),
+        late: u8,
+        bytes: u8,
+    ) -> Result<(), String> {
         let partition = self.partition()?;
         let base = self.list.end();
         let record = |(index, (key, tombstone)): (usize, &(u8, bool))| {
@@ -170,14 +191,46 @@ impl World<'_> {
             let value = format!("{offset} {}", ".".repeat(usize::from(bytes)));
             // Mostly later than the one before, not always.
             let timestamp = NOW + self.passed_ms as i64 + offset * 10 - i64::from(late);
-            Record { offset, timestamp, key: vec![b'k', *key], value: (!tombstone).then(|| value.into_bytes()) }
+            Record { offset, timestamp, key: vec![b'k', *key], value: (!tombstone).then(|| value.into_bytes()), is_marker: false }
         };
         let records: Vec<Record> = keys.iter().enumerate().map(record).collect();
         // What was refused is on the list, but not with the broker: it would miss that sequence first.
         let producer = producer.filter(|_| !self.poisoned).map(|id| (id, self.list.next_sequence(id)));
-        let batch = self.build(&records, producer);
-        let sent = Sent { base, count: records.len(), bytes: batch.len(), producer };
-        let produced = match partition.produce(batch) {
+        let open = self.list.open(i64::MAX);
+        let transaction = producer.map(|(id, _)| self.id_of(id)).filter(|id| within || open.contains_key(id));
+        let batch = self.build(&records, producer, transaction);
+        let sent = Sent { base, count: records.len(), bytes: batch.len(), producer, transaction, ends: None };
+        let produced = partition.produce(batch);
+        self.written(&partition, produced, records, sent).await
+    }
+
+    /// One of the open transactions ends.
+    async fn end(&mut self, which: usize, committed: bool) -> Result<(), String> {
+        let (partition, open) = (self.partition()?, self.list.open(i64::MAX));
+        let Some(producer_id) = open.keys().nth(which % open.len().max(1)).copied() else { return Ok(()) };
+        self.end_of(&partition, producer_id, committed).await
+    }
+
+    async fn end_of(&mut self, partition: &PartitionHandle, producer_id: i64, committed: bool) -> Result<(), String> {
+        let base = self.list.end();
+        let end = TransactionEnd { producer_id, producer_epoch: 0, coordinator_epoch: 0, committed };
+        let marker = Record { offset: base, timestamp: -1, key: Vec::new(), value: None, is_marker: true };
+        let sent = Sent { base, count: 1, bytes: 78, producer: None, transaction: None, ends: Some((producer_id, committed)) };
+        let produced = partition.end_transaction(&end);
+        self.counts.ended[usize::from(committed)] += u64::from(produced.is_ok());
+        self.written(partition, produced, vec![marker], sent).await
+    }
+
+    /// What came of a write.
+    async fn written(
+        &mut self,
+        partition: &PartitionHandle,
+        produced: Result<Produced, Error>,
+        records: Vec<Record>,
+        sent: Sent,
+    ) -> Result<(), String> {
+        let base = sent.base;
+        let produced = match produced {
             Ok(produced) => produced,
             Err(error) if self.failing || self.poisoned => {
                 if !error.to_string().contains("t-0 takes no writes") {
@@ -226,7 +279,7 @@ impl World<'_> {
             return Ok(());
         }
         let records = &self.list.records[last.base as usize..last.end() as usize];
-        let batch = self.build(records, last.producer);
+        let batch = self.build(records, last.producer, last.transaction);
         match partition.produce(batch) {
             Ok(produced) if produced.duplicate && produced.base_offset == last.base => {
                 self.counts.duplicates += 1;
@@ -254,7 +307,9 @@ impl World<'_> {
         if behind <= from || behind > end || count > 1 && bytes > max_bytes {
             return Err(format!("{count} batches of {bytes} bytes to {behind}"));
         }
-        let first = records.first().map_or(behind, |record| record.offset);
+        let first = fetched.batches.iter().flat_map(broker_core::record::batches).next();
+        let first =
+            first.map_or(Ok(behind), |batch| batch.map(|batch| batch.base_offset())).map_err(|error| error.to_string())?;
         self.counts.fetched += 1;
         if self.settings.compact {
             return self.list.check_records(&records, first, behind.min(end - 1).max(first), true).or_else(|what| {
@@ -272,7 +327,8 @@ impl World<'_> {
     fn find(&mut self, at: u16) -> Result<(), String> {
         let partition = self.partition()?;
         let start = partition.log_start() as usize;
-        let readable = &self.list.records[start..self.list.acknowledged as usize];
+        let readable = self.list.records[start..self.list.acknowledged as usize].iter().filter(|record| !record.is_marker);
+        let readable: Vec<&Record> = readable.collect();
         if readable.is_empty() || self.settings.compact {
             return Ok(());
         }
@@ -393,6 +449,12 @@ impl World<'_> {
             self.list.batches.iter_mut().for_each(|sent| sent.producer = None);
         }
         self.list.durable = if power_cut { end_now } else { self.list.durable.min(end_now) };
+        if power_cut && start == end_now {
+            // A marker that was deleted, and lost before it was durable: its coordinator, asked again, says how it ended.
+            for producer in self.list.batches.iter().filter_map(|sent| sent.transaction).collect::<BTreeSet<_>>() {
+                self.end_of(&partition, producer, false).await?;
+            }
+        }
         self.list.check(&partition, self.settings.compact)
     }
 }
