@@ -1,6 +1,7 @@
 """Logins over the port, with librdkafka, kafka-python and Kafka's own kafka-configs, against a broker of its own."""
 
 import os
+import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -18,7 +19,9 @@ import scenarios
 from logins import log_text, run_tool, start
 from scenarios import equal, main, scenario, topic
 
-BROKER, ADDRESS, PLAINTEXT = start(["ann"])
+# How long a login holds.
+SESSION_SECONDS = 2
+BROKER, ADDRESS, PLAINTEXT = start(["ann"], "--set", f"connections.max.reauth.ms={1000 * SESSION_SECONDS}")
 
 
 def login(mechanism, user="ann", password="ann's secret"):
@@ -54,6 +57,22 @@ def refused(settings):
 def mechanisms_of_librdkafka():
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]:
         round_trip(topic(f"secure-{mechanism.lower()}"), login(mechanism))
+
+
+@scenario
+def logs_in_again_on_the_same_connection():
+    name = topic("secure-again")
+    before = log_text()
+    producer = Producer({**login("SCRAM-SHA-256"), "linger.ms": 0})
+    ends = time.monotonic() + 2.5 * SESSION_SECONDS
+    told = []
+    while time.monotonic() < ends:
+        producer.produce(name, b"v", on_delivery=lambda error, _: told.append(error))
+        producer.flush(20)
+        time.sleep(0.05)
+    equal([error for error in told if error], [])
+    # Who does not log in again is let go, and comes back on another connection: librdkafka would go on all the same.
+    equal("connections.max.reauth.ms" in log_text()[len(before) :], False, log_text())
 
 
 @scenario

@@ -31,6 +31,9 @@ pub struct ServerConfig {
     /// `connections.authentication.max.ms`: how long a login may take, from the connection's first moment; 30 seconds. This
     /// broker's own.
     pub connections_authentication_max: Duration,
+    /// `connections.max.reauth.ms`: how long a login holds; who does not log in again before is let go at its next request. Zero, the
+    /// default: as long as the connection.
+    pub connections_max_reauth: Duration,
     /// `ssl.*`: certificates, for ports of SSL and SASL_SSL.
     pub ssl: SslConfig,
     /// `authorizer.class.name`: whether rules say who may do what. Empty: nobody's rights are looked at, the default;
@@ -78,6 +81,7 @@ impl Default for ServerConfig {
             sasl_server_max_receive_size: 524_288,
             connection_failed_authentication_delay: Duration::from_millis(100),
             connections_authentication_max: Duration::from_secs(30),
+            connections_max_reauth: Duration::ZERO,
             ssl: SslConfig::default(),
             authorizer_class_name: String::new(),
             super_users: Vec::new(),
@@ -132,10 +136,15 @@ impl ServerConfig {
         check(endpoints.is_ok(), endpoints.as_ref().err().cloned().unwrap_or_default());
         let tls = self.tls();
         check(tls.is_ok(), tls.err().unwrap_or_default().join("; "));
-        let sasl = endpoints.is_ok_and(|all| all.iter().any(|one| one.protocol.is_sasl()));
+        let sasl = endpoints.as_ref().is_ok_and(|all| all.iter().any(|one| one.protocol.is_sasl()));
         check(
             !sasl || !self.sasl_enabled_mechanisms.is_empty(),
             "sasl.enabled.mechanisms is empty: nobody could log in".to_owned(),
+        );
+        let reauth_ms = self.connections_max_reauth.as_millis();
+        check(
+            sasl || reauth_ms == 0 || endpoints.is_err(),
+            format!("connections.max.reauth.ms is {reauth_ms}, but nobody logs in: no port is SASL_PLAINTEXT or SASL_SSL"),
         );
         check(
             (1024..=i32::MAX as usize).contains(&self.sasl_server_max_receive_size),

@@ -23,7 +23,7 @@ use super::header::Request;
 use super::memory::Share;
 use super::outgoing::Outgoing;
 use super::rights::Subject;
-use super::session::Session;
+use super::session::{Session, Standing};
 use super::tls::Tls;
 use crate::quota::QuotaKind;
 
@@ -88,12 +88,14 @@ impl Client {
         quotas.most(kind, &self.session.user().unwrap_or_default(), &request.client())
     }
 
-    /// Whether it has said who it is, or this API is for saying it.
-    pub fn may_ask(&self, key: i16) -> bool {
-        match key {
-            API_VERSIONS => true,
-            SASL_HANDSHAKE | SASL_AUTHENTICATE => self.protocol.is_sasl(),
-            _ => self.session.is_known(),
+    /// Why this is not served to it: it has not said who it is, and this API is not for saying it.
+    pub fn may_not_ask(&self, key: i16) -> Option<&'static str> {
+        match (self.session.standing(), key) {
+            (_, SASL_HANDSHAKE | SASL_AUTHENTICATE) if !self.protocol.is_sasl() => Some("where nobody logs in"),
+            (_, SASL_HANDSHAKE) | (Standing::Known, _) => None,
+            (Standing::Unknown, API_VERSIONS | SASL_AUTHENTICATE) => None,
+            (Standing::Unknown, _) => Some("before a login"),
+            (Standing::Over, _) => Some("after its login was over by connections.max.reauth.ms"),
         }
     }
 
@@ -101,7 +103,7 @@ impl Client {
     fn request_max_bytes(&self) -> usize {
         let config = &self.shared.config;
         let most = config.socket_request_max_bytes;
-        if self.session.is_known() { most } else { most.min(config.sasl_server_max_receive_size) }
+        if self.session.logs_in_since().is_none() { most } else { most.min(config.sasl_server_max_receive_size) }
     }
 
     /// Where the client is, as Kafka writes it.
@@ -217,14 +219,13 @@ struct Connection<S> {
     answers: Share,
     /// Since when a request has been arriving that is not whole yet.
     arriving: Option<Instant>,
-    begun: Instant,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, stopped: watch::Receiver<bool>, shared: &Shared) -> Self {
         let (requests, answers) = (Share::new(shared.requests.clone()), Share::new(shared.answers.clone()));
         let (incoming, outgoing) = (BytesMut::new(), Outgoing::default());
-        Self { stream, stopped, incoming, requests, outgoing, answers, arriving: None, begun: Instant::now() }
+        Self { stream, stopped, incoming, requests, outgoing, answers, arriving: None }
     }
 
     async fn run(&mut self, client: &Client) -> End {
@@ -301,7 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// A token that is no request is answered by one that is no answer.
     async fn answer_token(&mut self, client: &Client, token: &[u8]) -> Result<(), End> {
-        match client.session.step(&client.shared.broker, token) {
+        match client.session.step(&client.shared.broker, token, client.shared.config.connections_max_reauth) {
             Ok(answer) => {
                 self.outgoing.push_frame(&answer);
                 Ok(())
@@ -384,7 +385,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let short = self.requests.pool().is_short();
             let patience = if short { PATIENCE.min(config.socket_request_max) } else { config.socket_request_max };
-            let login = (!client.session.is_known()).then_some(self.begun + config.connections_authentication_max);
+            let login = client.session.logs_in_since().map(|since| since + config.connections_authentication_max);
             let late = self.arriving.map(|since| since + patience).into_iter().chain(login).min();
             let next_look = if resting { idle_end } else { idle_end.min(Instant::now() + TICK) };
             tokio::select! {

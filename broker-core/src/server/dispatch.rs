@@ -150,7 +150,7 @@ pub(super) async fn answer(client: &Client, request: Request) -> Done {
     match api(request.key) {
         None => Done::Close(format!("API {} is not served", request.key)),
         // Nothing is served to who has not said who it is, but what is needed to say it.
-        Some(api) if !client.may_ask(api.key) => Done::Close(format!("{} before a login", api.name)),
+        Some(api) if let Some(why) = client.may_not_ask(api.key) => Done::Close(format!("{} {why}", api.name)),
         Some(api) if (api.read_min..=api.max).contains(&request.version) => served(client, request).await,
         // The one API whose unknown versions are answered: clients find the version to use in the answer.
         Some(api) if api.key == 18 => api::api_versions::unsupported().into_done(&Request { version: 0, ..request }),

@@ -1,7 +1,9 @@
 //! How far a client has come with saying who it is.
 
-use std::sync::Mutex;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::config::SecurityProtocol;
 use crate::broker::Broker;
@@ -10,6 +12,8 @@ use crate::security::{Conversation, ScramMechanism, Step};
 
 /// Who a client is that need not say it.
 pub(super) const ANONYMOUS: &str = "ANONYMOUS";
+/// How often one may log in again, as in Kafka: it takes the broker some work.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How a client proves who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,94 +53,146 @@ enum State {
     /// A mechanism was agreed on; the tokens come in requests, or (handshake 0) bare.
     Agreed { mechanism: SaslMechanism, bare: bool },
     /// Its proof comes next.
-    Talking { conversation: Conversation, bare: bool },
-    /// It is this one.
-    Known(String),
+    Talking { conversation: Conversation, mechanism: SaslMechanism, bare: bool },
+    /// It is this one: until a moment, or for good.
+    Known { user: String, until: Option<Instant> },
     /// It failed, and is let go.
     Failed,
 }
 
 /// A connection's client, as far as it is known.
 #[derive(Debug)]
-pub(super) struct Session(Mutex<State>);
+pub(super) struct Session(Mutex<Login>);
+
+#[derive(Debug)]
+struct Login {
+    state: State,
+    /// When the login began that goes on, or went on last.
+    since: Instant,
+    /// How it proved who it was the first time, and who that was: each time after it must be the same.
+    first: Option<(SaslMechanism, String)>,
+    /// When it last began to log in again.
+    again: Option<Instant>,
+}
+
+/// How a client stands that asks for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has not said who it is.
+    Unknown,
+    /// It has.
+    Known,
+    /// It must say it again.
+    Over,
+}
 
 impl Session {
     pub fn new(protocol: SecurityProtocol) -> Self {
-        let state = if protocol.is_sasl() { State::Silent } else { State::Known(ANONYMOUS.to_owned()) };
-        Self(Mutex::new(state))
+        let anonymous = State::Known { user: ANONYMOUS.to_owned(), until: None };
+        let state = if protocol.is_sasl() { State::Silent } else { anonymous };
+        Self(Mutex::new(Login { state, since: Instant::now(), first: None, again: None }))
     }
 
     /// Its certificate says who it is, or nobody in particular.
     #[cfg(feature = "tls")]
     pub fn is(&self, owner: Option<String>) {
-        *self.state() = State::Known(owner.unwrap_or_else(|| ANONYMOUS.to_owned()));
+        self.login().state = State::Known { user: owner.unwrap_or_else(|| ANONYMOUS.to_owned()), until: None };
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn login(&self) -> MutexGuard<'_, Login> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who it is, if it has proved it.
     pub fn user(&self) -> Option<String> {
-        match &*self.state() {
-            State::Known(user) => Some(user.clone()),
+        match &self.login().state {
+            State::Known { user, .. } => Some(user.clone()),
             _ => None,
         }
     }
 
-    pub fn is_known(&self) -> bool {
-        matches!(&*self.state(), State::Known(_))
+    pub fn standing(&self) -> Standing {
+        match self.login().state {
+            State::Known { until: Some(until), .. } if Instant::now() > until => Standing::Over,
+            State::Known { .. } => Standing::Known,
+            _ => Standing::Unknown,
+        }
+    }
+
+    /// Since when it has been logging in, if it does.
+    pub fn logs_in_since(&self) -> Option<Instant> {
+        let login = self.login();
+        (!matches!(login.state, State::Known { .. })).then_some(login.since)
     }
 
     /// Whether the next frame is a token and no request.
     pub fn expects_bare_token(&self) -> bool {
-        matches!(&*self.state(), State::Agreed { bare: true, .. } | State::Talking { bare: true, .. })
+        matches!(self.login().state, State::Agreed { bare: true, .. } | State::Talking { bare: true, .. })
     }
 
-    /// The client says how it will prove itself.
+    /// The client says how it will prove itself, the first time or again.
     pub fn agree(&self, mechanism: &str, enabled: &[SaslMechanism], bare: bool) -> Result<(), Error> {
-        let mut state = self.state();
-        if !matches!(&*state, State::Silent) {
-            return Err(Error::new(ErrorCode::IllegalSaslState, "a handshake that nobody waits for"));
+        let mut login = self.login();
+        let (now, last) = (Instant::now(), login.again);
+        match login.state {
+            State::Silent => {}
+            State::Known { .. } if last.is_none_or(|last| now - last >= AGAIN_AFTER) => {
+                (login.since, login.again) = (now, Some(now));
+            }
+            State::Known { .. } => {
+                return Err(Error::new(ErrorCode::IllegalSaslState, "who is logged in may log in again once a second"));
+            }
+            State::Agreed { .. } | State::Talking { .. } | State::Failed => {
+                return Err(Error::new(ErrorCode::IllegalSaslState, "a handshake that nobody waits for"));
+            }
         }
         let Some(mechanism) = enabled.iter().copied().find(|one| one.name() == mechanism) else {
-            *state = State::Failed;
+            login.state = State::Failed;
             return Err(Error::new(ErrorCode::UnsupportedSaslMechanism, format!("SASL mechanism '{mechanism}' is not enabled")));
         };
-        *state = State::Agreed { mechanism, bare };
+        login.state = State::Agreed { mechanism, bare };
         Ok(())
     }
 
-    /// One token from the client, and the answer to it.
-    pub fn step(&self, broker: &Broker, token: &[u8]) -> Result<Vec<u8>, Error> {
-        let mut state = self.state();
+    /// One token from the client, and the answer to it. A login holds for `lifetime`; for good if that is zero.
+    pub fn step(&self, broker: &Broker, token: &[u8], lifetime: Duration) -> Result<Vec<u8>, Error> {
+        let mut login = self.login();
+        let Login { state, first, .. } = &mut *login;
         let users = broker.users();
-        let step = match std::mem::replace(&mut *state, State::Failed) {
+        let (mechanism, step) = match std::mem::replace(state, State::Failed) {
+            State::Agreed { mechanism, .. } if first.as_ref().is_some_and(|first| first.0 != mechanism) => {
+                (mechanism, Err(format!("{} where the login before was by another mechanism", mechanism.name())))
+            }
             State::Agreed { mechanism: SaslMechanism::Plain, .. } => {
                 let user = plain(token).and_then(|(user, password)| match users.has_password(&user, &password) {
                     true => Ok(user),
                     false => Err(format!("user '{user}': the password is wrong, or there is no such user")),
                 });
-                user.map(|user| Step::Done(user, String::new()))
+                (SaslMechanism::Plain, user.map(|user| Step::Done(user, String::new())))
             }
-            State::Agreed { mechanism: SaslMechanism::Scram(mechanism), bare } => {
-                let begun =
-                    Conversation::begin(mechanism, token, &crate::security::nonce()?, |user| users.credential(user, mechanism));
+            State::Agreed { mechanism: mechanism @ SaslMechanism::Scram(scram), bare } => {
+                let begun = Conversation::begin(scram, token, &crate::security::nonce()?, |user| users.credential(user, scram));
                 if let Ok(Step::Continue(conversation, answer)) = begun {
-                    *state = State::Talking { conversation, bare };
+                    *state = State::Talking { conversation, mechanism, bare };
                     return Ok(answer.into_bytes());
                 }
-                begun
+                (mechanism, begun)
             }
-            State::Talking { conversation, .. } => conversation.prove(token),
-            other @ (State::Silent | State::Known(_) | State::Failed) => {
+            State::Talking { conversation, mechanism, .. } => (mechanism, conversation.prove(token)),
+            other @ (State::Silent | State::Known { .. } | State::Failed) => {
                 *state = other;
                 return Err(Error::new(ErrorCode::IllegalSaslState, "a token that nobody waits for"));
             }
         };
         match step {
             Ok(Step::Done(user, answer)) => {
-                *state = State::Known(user);
+                let (_, owner) = first.get_or_insert_with(|| (mechanism, user.clone()));
+                if *owner != user {
+                    let cause = format!("user '{user}' on a connection of user '{owner}'");
+                    return Err(Error::new(ErrorCode::SaslAuthenticationFailed, cause));
+                }
+                let until = if lifetime.is_zero() { None } else { Instant::now().checked_add(lifetime) };
+                *state = State::Known { user, until };
                 Ok(answer.into_bytes())
             }
             Ok(Step::Continue(..)) => Err(Error::new(ErrorCode::SaslAuthenticationFailed, "the login has no end")),

@@ -72,7 +72,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         runtime.shutdown_background();
         return Ok(ended?);
     }
-    let settings = Settings::read(arguments.config.as_deref(), &arguments.set)?;
+    // Among the settings, since others are checked against the ports.
+    let listen = arguments.listen.as_ref().map(|listen| ["listeners", listen].join("="));
+    let flags: Vec<_> = arguments.set.iter().cloned().chain(listen).collect();
+    let settings = Settings::read(arguments.config.as_deref(), &flags)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(arguments, settings, begun))
 }
@@ -81,9 +84,6 @@ async fn serve(arguments: Arguments, settings: Settings, begun: Instant) -> Resu
     // Before anything is opened: a signal that comes meanwhile ends the program as well.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let Settings { broker: config, mut server } = settings;
-    if let Some(listen) = arguments.listen {
-        server.listen = listen;
-    }
     if let Some(address) = &arguments.advertise {
         server.advertised = Some(settings::host_and_port(address)?);
     }

@@ -88,6 +88,10 @@ impl Settings {
                 server.connections_authentication_max = Duration::from_millis(parsed(name, value)?);
                 Ok(())
             }
+            "connections.max.reauth.ms" => {
+                server.connections_max_reauth = Duration::from_millis(parsed(name, value)?);
+                Ok(())
+            }
             "authorizer.class.name" => {
                 server.authorizer_class_name = value.to_owned();
                 Ok(())
@@ -211,6 +215,17 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} in {told}");
         }
+    }
+
+    #[test]
+    fn how_long_a_login_holds_is_for_ports_with_logins() {
+        let flags = ["connections.max.reauth.ms=2000".to_owned(), ["listeners", "SASL_PLAINTEXT://127.0.0.1:0"].join("=")];
+        let server = Settings::read(None, &flags).expect("fine").server;
+        assert_eq!(server.connections_max_reauth, Duration::from_secs(2));
+        let told = Settings::read(None, &flags[..1]).expect_err("refused");
+        assert!(told.contains("connections.max.reauth.ms is 2000, but nobody logs in"), "{told}");
+        let told = Settings::read(None, &["connections.max.reauth.ms=soon".to_owned()]).expect_err("refused");
+        assert!(told.contains("connections.max.reauth.ms=soon: invalid digit"), "{told}");
     }
 
     #[test]

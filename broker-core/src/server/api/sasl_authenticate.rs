@@ -1,7 +1,8 @@
 //! SaslAuthenticate (36), versions 0 to 2: one step of a login.
 //!
-//! Who fails is told that it failed, not why, and the connection is closed. A login holds as long as its connection: no session
-//! time (1) is told.
+//! - Who fails is told that it failed, not why, and the connection is closed.
+//! - How long the login holds is told (1), where `connections.max.reauth.ms` bounds that. Who logs in again before, on the same
+//!   connection, as the same user and by the same mechanism, goes on; who asks for anything else after it is let go.
 
 use bytes::Bytes;
 use kafka_protocol::messages::{SaslAuthenticateRequest, SaslAuthenticateResponse};
@@ -17,15 +18,20 @@ pub(in crate::server) const SHAPE: &[Field] = &[BYTES];
 
 pub(in crate::server) async fn answer(
     client: &Client,
-    _: &Request,
+    request: &Request,
     body: SaslAuthenticateRequest,
 ) -> Maybe<SaslAuthenticateResponse> {
-    match client.session.step(&client.shared.broker, &body.auth_bytes) {
+    let lifetime = client.shared.config.connections_max_reauth;
+    match client.session.step(&client.shared.broker, &body.auth_bytes, lifetime) {
         Ok(token) => {
+            let mut answer = SaslAuthenticateResponse::default().with_error_message(None).with_auth_bytes(Bytes::from(token));
             if let Some(user) = client.session.user() {
                 tracing::debug!(target: "broker_core::server", peer = %client.peer, %user, "logged in");
+                if request.version >= 1 {
+                    answer.session_lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+                }
             }
-            Maybe::Body(SaslAuthenticateResponse::default().with_error_message(None).with_auth_bytes(Bytes::from(token)))
+            Maybe::Body(answer)
         }
         Err(error) => {
             let told = match error.code() {

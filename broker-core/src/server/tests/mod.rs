@@ -18,6 +18,7 @@ mod hostile;
 mod limits;
 mod log;
 mod quotas;
+mod reauth;
 mod records;
 mod rights;
 mod sasl;
