@@ -1,6 +1,7 @@
 //! Fetch (1), versions 4 to 12: whole batches, as they lie in the log, from the one that holds the offset asked for.
 //!
-//! - Waits until there are `min_bytes`, an error, or `max_wait_ms` is over. The first batch comes whatever the byte limits say,
+//! - Waits until there are `min_bytes`, or as much as may be given, an error, or `max_wait_ms` is over. A partition that stands
+//!   twice is told of once. The first batch comes whatever the byte limits say,
 //!   further ones only within them; partitions earlier in the request come first.
 //! - Sessions (7): each fetch is answered in full with session 0, so that clients go on asking in full. A session that was never
 //!   given is not found.
@@ -12,6 +13,7 @@
 //!
 //! The answer is put together here: the messages' library would copy the records.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 use crate::partition::{DataSignal, Fetched, WatchGuard};
 use crate::quota::QuotaKind;
+use crate::record::batches;
 use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::dispatch::Body;
@@ -61,11 +64,12 @@ pub(in crate::server) const SHAPE: &[Field] = &[
     TEXT.from(11),
 ];
 
-pub(in crate::server) async fn answer(client: &Client, request: &Request, body: FetchRequest) -> FetchAnswer {
+pub(in crate::server) async fn answer(client: &Client, request: &Request, mut body: FetchRequest) -> FetchAnswer {
+    told_once(&mut body);
     let mut answer = found(client, request, &body).await;
     let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-    let batches = partitions.filter_map(|(_, found)| found.as_ref().ok()).flat_map(|found| &found.batches);
-    answer.throttled_ms = client.take_of_quota(QuotaKind::Fetch, request, batches.map(Bytes::len).sum());
+    let bytes = partitions.filter_map(|(_, found)| found.as_ref().ok()).map(size).sum();
+    answer.throttled_ms = client.take_of_quota(QuotaKind::Fetch, request, bytes);
     answer
 }
 
@@ -76,25 +80,115 @@ async fn found(client: &Client, request: &Request, body: &FetchRequest) -> Fetch
         answer.error = ErrorCode::FetchSessionIdNotFound.code();
         return answer;
     }
-    let broker = &client.shared.broker;
     let most = client.shared.config.fetch_max_bytes.min(client.shared.answers.share());
     let most = most.min(client.most_of_quota(QuotaKind::Fetch, request));
     let budget = usize::try_from(body.max_bytes).unwrap_or(0).min(most);
+    // As in Kafka, nobody waits for more than can be given. Without any room there is still one batch to wait for.
+    let wanted = usize::try_from(body.min_bytes).unwrap_or(0).min(budget.max(1));
     let wait = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0));
     answer.topics = look(client, body, budget);
-    if answer.is_enough(body) || wait.is_zero() {
-        return answer;
+    if !wait.is_zero() && !gives(&answer.topics, wanted) {
+        answer.topics.clear();
+        answer.topics = waited(client, body, budget, wanted, Instant::now() + wait).await;
     }
-    let deadline = Instant::now() + wait;
+    answer
+}
+
+/// Looks until there is enough, or the time is over. Meanwhile no records are held, and only what is new is looked at: others write
+/// much and often while somebody waits for much.
+async fn waited(client: &Client, body: &FetchRequest, budget: usize, wanted: usize, deadline: Instant) -> Vec<Topic> {
     let signal = DataSignal::new();
     // First the watch, then the look: what comes in between is seen by one of them.
-    let _watches = watch(broker, body, &signal);
+    let _watches = watch(&client.shared.broker, body, &signal);
     loop {
-        answer.topics = look(client, body, budget);
-        if answer.is_enough(body) || timeout_at(deadline, signal.notified()).await.is_err() {
-            return answer;
+        let topics = look(client, body, budget);
+        let mut rest = Rest { body: body.clone(), wanted, room: budget };
+        if rest.is_enough_with(&topics) {
+            return topics;
+        }
+        drop(topics);
+        loop {
+            if timeout_at(deadline, signal.notified()).await.is_err() {
+                return look(client, body, budget);
+            }
+            let news = look(client, &rest.body, rest.room);
+            if rest.is_enough_with(&news) {
+                break;
+            }
         }
     }
+}
+
+/// What a fetch has not seen yet, and waits for.
+struct Rest {
+    /// The fetch, behind what was seen.
+    body: FetchRequest,
+    /// How many bytes there must be.
+    wanted: usize,
+    /// How many there may be.
+    room: usize,
+}
+
+impl Rest {
+    /// Passes over what was found; whether that is enough, or something has to be told.
+    fn is_enough_with(&mut self, found: &[Topic]) -> bool {
+        let asked = self.body.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        let mut kept_back = Vec::new();
+        for (asked, (_, found)) in asked.zip(found.iter().flat_map(|topic| &topic.partitions)) {
+            let Ok(found) = found else { return true };
+            let bytes = size(found);
+            if let Some(end) = end(found) {
+                asked.fetch_offset = end;
+                asked.partition_max_bytes = asked.partition_max_bytes.saturating_sub_unsigned(bytes as u32);
+            }
+            (self.wanted, self.room) = (self.wanted.saturating_sub(bytes), self.room.saturating_sub(bytes));
+            let upper = if self.body.isolation_level == 1 { found.last_stable } else { found.high_watermark };
+            if asked.fetch_offset < upper {
+                kept_back.push(usize::try_from(asked.partition_max_bytes).unwrap_or(0));
+            }
+        }
+        // Batches are whole: the next one of a partition may not fit any more, though a few bytes are left.
+        self.wanted == 0 || kept_back.into_iter().any(|own| own > self.room)
+    }
+}
+
+fn size(found: &Fetched) -> usize {
+    found.batches.iter().map(Bytes::len).sum()
+}
+
+/// Behind the last offset that was found.
+fn end(found: &Fetched) -> Option<i64> {
+    let last = batches(found.batches.last()?).filter_map(Result::ok).last()?;
+    Some(last.last_offset().saturating_add(1))
+}
+
+/// Whether it is so much, or something has to be told.
+fn gives(topics: &[Topic], wanted: usize) -> bool {
+    let mut partitions = topics.iter().flat_map(|topic| &topic.partitions).peekable();
+    if partitions.peek().is_none() {
+        return true;
+    }
+    let mut bytes = 0;
+    for (_, found) in partitions {
+        match found {
+            Ok(found) => bytes += size(found),
+            Err(_) => return true,
+        }
+    }
+    bytes >= wanted
+}
+
+/// Each partition once, where it stands first, as in Kafka.
+fn told_once(body: &mut FetchRequest) {
+    if body.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>() < 2 {
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for topic in &mut body.topics {
+        let name = &topic.topic;
+        topic.partitions.retain(|asked| seen.insert((name.clone(), asked.partition)));
+    }
+    body.topics.retain(|topic| !topic.partitions.is_empty());
 }
 
 fn watch(broker: &Broker, body: &FetchRequest, signal: &Arc<DataSignal>) -> Vec<WatchGuard> {
@@ -116,7 +210,7 @@ fn look(client: &Client, body: &FetchRequest, budget: usize) -> Vec<Topic> {
                 Ok(()) => fetch(&client.shared.broker, &topic.topic, asked, body.isolation_level == 1, limit),
                 Err(error) => Err(Error::new(error.code(), error.to_string())),
             };
-            let bytes = found.as_ref().map_or(0, |found| found.batches.iter().map(Bytes::len).sum());
+            let bytes = found.as_ref().map_or(0, size);
             left = left.saturating_sub(bytes);
             some |= bytes > 0;
             (asked.partition, found)
@@ -159,21 +253,6 @@ fn nothing(offset: i64) -> Fetched {
 }
 
 impl FetchAnswer {
-    fn is_enough(&self, body: &FetchRequest) -> bool {
-        let mut partitions = self.topics.iter().flat_map(|topic| &topic.partitions).peekable();
-        if partitions.peek().is_none() {
-            return true;
-        }
-        let mut bytes = 0;
-        for (_, found) in partitions {
-            match found {
-                Ok(found) => bytes += found.batches.iter().map(Bytes::len).sum::<usize>(),
-                Err(_) => return true,
-            }
-        }
-        bytes >= usize::try_from(body.min_bytes).unwrap_or(0)
-    }
-
     fn put_partition(&self, index: i32, found: Result<Fetched, Error>, put: &Put, answer: &mut Answer) {
         let (error, found) = match found {
             Ok(found) => (0, found),
@@ -199,7 +278,7 @@ impl FetchAnswer {
             out.put_i32(-1);
         }
         // No records are an empty run, not null: some clients take null for damage.
-        put.length(out, Some(found.batches.iter().map(Bytes::len).sum()));
+        put.length(out, Some(size(&found)));
         found.batches.into_iter().for_each(|run| answer.attach(run));
         put.no_tags(answer.buffer());
     }

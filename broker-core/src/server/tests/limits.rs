@@ -20,8 +20,8 @@ use crate::server::connection::{Client, serve_stream};
 const MIB: usize = 1 << 20;
 
 /// A server without a port.
-struct Door {
-    shared: Arc<Shared>,
+pub(super) struct Door {
+    pub shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     served: JoinSet<()>,
 }
@@ -30,10 +30,14 @@ impl Door {
     fn new(config: ServerConfig) -> Self {
         let broker = Broker::in_memory();
         broker.create_topic(&NewTopic::new("t")).expect("a topic");
+        Self::of(broker, config)
+    }
+
+    pub fn of(broker: Broker, config: ServerConfig) -> Self {
         Self { shared: Shared::new(broker, config), stop: watch::channel(false).0, served: JoinSet::new() }
     }
 
-    fn connect(&mut self) -> DuplexStream {
+    pub fn connect(&mut self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(16 * 1024);
         let nowhere = ([127, 0, 0, 1], 0).into();
         let known = Client::new(self.shared.clone(), nowhere, nowhere, SecurityProtocol::Plaintext);

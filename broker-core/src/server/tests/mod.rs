@@ -17,6 +17,8 @@ mod groups;
 mod hostile;
 mod limits;
 mod log;
+mod metered;
+mod parked;
 mod quotas;
 mod reauth;
 mod records;

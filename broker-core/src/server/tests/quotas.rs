@@ -88,7 +88,7 @@ async fn who_is_over_its_quota_is_told_and_waits() {
     bench.ask(4, &ListGroupsRequest::default()).await;
     assert!(begun.elapsed() >= Duration::from_millis(told as u64), "the next request was answered before the time was over");
     // Another client is not slowed down: it has no quota.
-    let answer = bench.ask(9, &produce("t", 1, batch(b"small"))).await;
+    let answer = bench.ask(9, &produce("t", 1, batch(&value[..5000]))).await;
     assert!(answer.throttle_time_ms > 0, "the same client is still over");
     // A reader gets ten seconds' worth at most at once, however much it asks for, and at least one batch.
     let found: <FetchRequest as kafka_protocol::protocol::Request>::Response = bench.ask(11, &fetch("t", 0, 0)).await;
