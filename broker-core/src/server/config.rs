@@ -106,7 +106,10 @@ type Told = (&'static str, ConfigKind, fn(&ServerConfig) -> String);
 
 /// The settings that clients may be told, by name.
 const SETTINGS: &[Told] = &[
+    ("allow.everyone.if.no.acl.found", ConfigKind::Boolean, |c| c.allow_everyone_if_no_acl_found.to_string()),
+    ("authorizer.class.name", ConfigKind::String, |c| c.authorizer_class_name.clone()),
     ("connections.max.idle.ms", ConfigKind::Long, |c| c.connections_max_idle.as_millis().to_string()),
+    ("connections.max.reauth.ms", ConfigKind::Long, |c| c.connections_max_reauth.as_millis().to_string()),
     // There is one broker, and topics can be deleted.
     ("default.replication.factor", ConfigKind::Int, |_| "1".to_owned()),
     ("delete.topic.enable", ConfigKind::Boolean, |_| "true".to_owned()),
@@ -115,6 +118,7 @@ const SETTINGS: &[Told] = &[
     ("max.connections.per.ip", ConfigKind::Int, |c| c.max_connections_per_ip.min(i32::MAX as usize).to_string()),
     ("node.id", ConfigKind::Int, |c| c.node_id.to_string()),
     ("socket.request.max.bytes", ConfigKind::Int, |c| c.socket_request_max_bytes.to_string()),
+    ("super.users", ConfigKind::String, |c| c.super_users.join(";")),
 ];
 
 impl ServerConfig {

@@ -72,14 +72,20 @@ impl Acls {
         checked.into_iter().map(told).collect()
     }
 
-    /// Takes the rules away that fit, and returns them.
-    pub fn remove(&self, filter: &RuleFilter) -> Result<Vec<Rule>, Error> {
+    /// Takes the rules away that fit, and returns for each filter which those are that none before it fitted.
+    pub fn remove(&self, filters: Vec<Result<RuleFilter, Error>>) -> Vec<Result<Vec<Rule>, Error>> {
         let mut gone = Vec::new();
-        self.change(|rules| {
-            gone = rules.iter().filter(|rule| filter.fits(rule)).cloned().collect();
-            rules.retain(|rule| !filter.fits(rule));
-        })?;
-        Ok(gone)
+        let kept = self.change(|rules| {
+            let one = |filter: Result<RuleFilter, Error>| {
+                filter.map(|filter| rules.extract_if(.., |rule| filter.fits(rule)).collect::<Vec<_>>())
+            };
+            gone = filters.into_iter().map(one).collect();
+        });
+        let told = |gone: Result<Vec<Rule>, Error>| match &kept {
+            Err(error) => gone.and(Err(Error::new(error.code(), error.to_string()))),
+            Ok(()) => gone,
+        };
+        gone.into_iter().map(told).collect()
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeSet<Rule>)) -> Result<(), Error> {
@@ -136,7 +142,10 @@ mod tests {
         assert_eq!(told.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false]);
         let again = Acls::load(&disk).expect("read back");
         assert_eq!(again.describe(&RuleFilter::default()), std::slice::from_ref(&fine));
-        assert_eq!(again.remove(&RuleFilter::default()).expect("removed"), [fine]);
+        let all = || Ok(RuleFilter::default());
+        let gone = again.remove(vec![all(), Err(Error::new(ErrorCode::InvalidRequest, "no filter")), all()]);
+        let gone: Vec<_> = gone.into_iter().map(Result::ok).collect();
+        assert_eq!(gone, [Some(vec![fine]), None, Some(vec![])]);
         assert!(Acls::load(&disk).expect("read back").describe(&RuleFilter::default()).is_empty());
     }
 

@@ -7,7 +7,7 @@ use kafka_protocol::messages::{DeleteAclsRequest, DeleteAclsResponse};
 use super::describe_acls::{Codes, check, filter};
 use super::{optional, text};
 use crate::error::Error;
-use crate::security::{Operation, Rule};
+use crate::security::{Operation, Rule, RuleFilter};
 use crate::server::connection::Client;
 use crate::server::header::Request;
 use crate::server::shape::{Field, I8, TEXT, array};
@@ -15,7 +15,11 @@ use crate::server::shape::{Field, I8, TEXT, array};
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[I8, TEXT, I8, TEXT, TEXT, I8, I8])];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: DeleteAclsRequest) -> DeleteAclsResponse {
-    let one = |asked: DeleteAclsFilter| match delete(client, &asked) {
+    let gone = match check(client, Operation::Alter) {
+        Ok(()) => client.shared.broker.acls().remove(body.filters.iter().map(wanted).collect()),
+        Err(error) => body.filters.iter().map(|_| Err(Error::new(error.code(), error.to_string()))).collect(),
+    };
+    let one = |gone: Result<Vec<Rule>, Error>| match gone {
         Ok(gone) => {
             let gone = gone.into_iter().map(told).collect();
             DeleteAclsFilterResult::default().with_error_message(None).with_matching_acls(gone)
@@ -24,11 +28,10 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Delete
             DeleteAclsFilterResult::default().with_error_code(error.code().code()).with_error_message(Some(text(&error)))
         }
     };
-    DeleteAclsResponse::default().with_filter_results(body.filters.into_iter().map(one).collect())
+    DeleteAclsResponse::default().with_filter_results(gone.into_iter().map(one).collect())
 }
 
-fn delete(client: &Client, asked: &DeleteAclsFilter) -> Result<Vec<Rule>, Error> {
-    check(client, Operation::Alter)?;
+fn wanted(asked: &DeleteAclsFilter) -> Result<RuleFilter, Error> {
     let mut filter = filter(&Codes {
         kind: asked.resource_type_filter,
         pattern: asked.pattern_type_filter,
@@ -38,7 +41,7 @@ fn delete(client: &Client, asked: &DeleteAclsFilter) -> Result<Vec<Rule>, Error>
     filter.name = optional(asked.resource_name_filter.as_ref());
     filter.principal = optional(asked.principal_filter.as_ref());
     filter.host = optional(asked.host_filter.as_ref());
-    client.shared.broker.acls().remove(&filter)
+    Ok(filter)
 }
 
 fn told(rule: Rule) -> DeleteAclsMatchingAcl {

@@ -157,12 +157,16 @@ async fn the_brokers_settings_are_told_and_stay() {
     let mut bench = Bench::new().await;
     let told = describe(&mut bench, 4, BROKER, "0", None).await;
     for (name, expected) in [
+        ("allow.everyone.if.no.acl.found", "false"),
+        ("authorizer.class.name", ""),
         ("auto.create.topics.enable", "true"),
+        ("connections.max.reauth.ms", "0"),
         ("delete.topic.enable", "true"),
         ("log.retention.ms", "604800000"),
         ("message.max.bytes", "1048588"),
         ("node.id", "0"),
         ("num.partitions", "1"),
+        ("super.users", ""),
     ] {
         let found = value(&told, name);
         assert_eq!((found.value.as_deref(), found.config_source, found.read_only), (Some(expected), 5, true), "{name}");

@@ -9,6 +9,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::super::records::{batch, fetch, produce};
 use super::super::{Bench, versions};
 use super::{config, guarded, guarded_by, may, put, rule};
+use crate::broker::{Broker, NewTopic};
 use crate::security::Operation::{Alter, Read, Write};
 use crate::security::ResourceKind::{Cluster, Topic};
 use crate::security::{Permission, RuleFilter, ScramMechanism};
@@ -167,6 +168,24 @@ async fn rules_are_those_of_the_user_who_logged_in() {
     log_in(&mut bench, b"\0root\0secret").await;
     assert_eq!(produced(&mut bench).await, 0);
     assert_eq!(bench.ask(3, &CreateAclsRequest::default().with_creations(vec![new("t")])).await.results[0].error_code, 0);
+}
+
+#[tokio::test]
+async fn rules_are_there_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for restarted in [false, true] {
+        let broker = Broker::open(dir.path()).expect("opened");
+        let mut bench = Bench::on(broker, config()).await;
+        if !restarted {
+            bench.broker.create_topic(&NewTopic::new("t")).expect("a topic");
+            assert_eq!(produced(&mut bench).await, 29);
+            put(&bench, rule(Permission::Allow, "User:ANONYMOUS", Write, Topic, "t"));
+        }
+        assert_eq!(produced(&mut bench).await, 0);
+        let Bench { server, broker, .. } = bench;
+        server.stop().await;
+        broker.close().await.expect("closed");
+    }
 }
 
 #[tokio::test]

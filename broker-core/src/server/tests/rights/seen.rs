@@ -174,7 +174,7 @@ async fn a_right_that_goes_while_a_fetch_waits_is_gone() {
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
-    bench.broker.acls().remove(&RuleFilter::default()).expect("removed");
+    bench.broker.acls().remove(vec![Ok(RuleFilter::default())]).remove(0).expect("removed");
     let partition = bench.broker.partition("t", 0).expect("there");
     partition.produce(bytes::BytesMut::from(&batch(b"late")[..])).expect("produced");
     let told = bench.receive::<FetchRequest>(4, parked).await;
