@@ -85,7 +85,8 @@ impl Log {
         let segments: Vec<Segment> = self.segments.drain(..count).collect();
         if count > 0 {
             self.start = self.start.max(self.segments[0].base);
-            self.recovery_point = self.recovery_point.max(self.start);
+            // Not up to the start, which may lie within a batch that nobody has made durable.
+            self.recovery_point = self.recovery_point.max(self.segments[0].base);
             self.read_hint = None;
         }
         Leaving { place: Place { disk: self.place.disk.clone(), folder: self.place.folder.clone() }, segments, reason }

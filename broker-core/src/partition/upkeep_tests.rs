@@ -219,3 +219,17 @@ fn jitter_makes_segments_end_sooner_each_by_its_own() {
     assert!(first.iter().all(|age| (400..=1010).contains(age)), "{first:?}");
     assert!(first.windows(2).any(|pair| pair[0] != pair[1]), "{first:?}");
 }
+
+#[test]
+fn what_was_deleted_makes_nothing_durable() {
+    let world = World::new(keep());
+    world.produce(4);
+    let mut builder = BatchBuilder::new();
+    (0..3).for_each(|_| drop(builder.append(START, None, Some(&[7; 40]), &[])));
+    world.partition.produce(builder.build()).expect("produced");
+    // Inside the last batch, of which a power cut may leave a part.
+    world.partition.delete_records(5).expect("deleted");
+    world.partition.retain().expect("retained");
+    assert_eq!((world.partition.log_start(), world.segments()), (5, vec![4]));
+    assert_eq!(world.partition.recovery_point(), 4, "the segment that is appended to was never synced");
+}
