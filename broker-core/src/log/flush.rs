@@ -54,7 +54,7 @@ impl Log {
         let active = self.segments.len() - 1;
         let first = self.segments.partition_point(|segment| segment.base <= from).saturating_sub(1);
         // A snapshot that stands where the log goes on after this: without it, segments that go would take producers with them.
-        let fresh = self.segments[first..].iter().filter(|segment| segment.base > from && segment.base <= upto);
+        let fresh = self.segments[first..].iter().filter(|segment| segment.base >= from && segment.base <= upto);
         let mut files: Vec<_> = fresh.filter_map(|segment| self.snapshot_file(segment.base)).collect();
         for (index, segment) in self.segments.iter_mut().enumerate().skip(first) {
             if index < active || upto > segment.base {

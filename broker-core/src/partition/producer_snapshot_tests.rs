@@ -133,6 +133,23 @@ fn a_damaged_one_is_told() {
 }
 
 #[test]
+fn a_snapshot_is_durable_with_what_stands_behind_it() {
+    let world = World::new();
+    let mut config = small();
+    config.topic.flush_messages = 1;
+    let partition = world.open(config, Opening::default());
+    for sequence in 0..7 {
+        partition.produce(from(1, sequence)).expect("produced");
+    }
+    // The segments before may be deleted, and are gone for good then: the producer must not go with them.
+    world.disk.crash();
+    for offset in [2, 4, 6] {
+        let bytes = read_whole(&world.disk, "t-0", &format!("{offset:020}.snapshot")).expect("read").expect("there");
+        decode(&bytes, offset, NOW).expect("sound");
+    }
+}
+
+#[test]
 fn after_a_stop_in_order_nothing_else_is_needed() {
     let world = World::new();
     let partition = world.killed();
