@@ -41,6 +41,8 @@ pub(super) struct ProducerState {
     /// The last ones, oldest first: the first `count` of them count.
     appended: [Appended; WINDOW],
     count: usize,
+    /// Whether its epoch is known to have begun here: then there is no batch of it but those above, and the first has sequence 0.
+    begun: bool,
     /// When it wrote last, by this broker's clock; when it was read back, after a restart.
     seen_ms: i64,
     /// That of the coordinator that ended its last transaction; -1 before the first one ended.
@@ -111,14 +113,14 @@ impl ProducerState {
     /// A producer with its last batch only: what a snapshot keeps.
     pub fn with_last(epoch: i16, last: Option<Appended>, seen_ms: i64) -> Self {
         let appended = [Appended::default(); WINDOW];
-        let mut state = Self { epoch, appended, count: 0, seen_ms, coordinator_epoch: -1, transaction: None };
+        let mut state = Self { epoch, appended, count: 0, begun: false, seen_ms, coordinator_epoch: -1, transaction: None };
         last.into_iter().for_each(|last| state.push(last));
         state
     }
 
     /// Goes on with another epoch: what was sent with the old one is not known any more. A transaction stays open.
     fn renew(&mut self, epoch: i16) {
-        (self.epoch, self.count) = (epoch, 0);
+        (self.epoch, self.count, self.begun) = (epoch, 0, true);
     }
 
     /// When it wrote last, by the broker's clock.
@@ -169,9 +171,9 @@ impl ProducerStates {
         if let Some(before) = state.appended().iter().find(|appended| appended.is(batch)) {
             return Ok(Some(*before));
         }
-        // None but a marker may have brought the epoch here.
-        let expected = state.appended().last().map_or(0, |last| sequence_after(last.last_sequence, 1));
-        if expected != first_sequence {
+        // Where only a marker is known of it, its batches may have been deleted.
+        let last = state.appended().last().map(|last| sequence_after(last.last_sequence, 1));
+        if let Some(expected) = last.or(state.begun.then_some(0)).filter(|expected| *expected != first_sequence) {
             let text = format!("producer {id}, epoch {epoch}: sequence {first_sequence} comes where {expected} was expected");
             return Err(Refusal::new(ErrorCode::OutOfOrderSequenceNumber, text));
         }
