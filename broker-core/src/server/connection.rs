@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::accept::{Door, Shared};
@@ -246,6 +247,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn answer_what_is_there(&mut self, client: &Client) -> Result<(), End> {
         while let Some(frame) = frame::take(&mut self.incoming, client.request_max_bytes())? {
+            // Who sends many requests at once that wait for nothing leaves others their turn.
+            consume_budget().await;
             self.arriving = None;
             if client.session.expects_bare_token() {
                 self.answer_token(client, &frame).await?;
@@ -293,11 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         client.shared.metrics.throttled(wait);
         self.flush(client).await?;
-        tokio::select! {
-            biased;
-            _ = self.stopped.changed() => Err(End::Stopped),
-            () = sleep(Duration::from_millis(wait)) => Ok(()),
-        }
+        self.wait(pin!(sleep(Duration::from_millis(wait)))).await
     }
 
     /// A token that is no request is answered by one that is no answer.
@@ -318,8 +317,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         End::Refused(cause)
     }
 
-    /// Waits for an answer, and reads on meanwhile: if the client goes, what waits for it goes too.
-    async fn wait(&mut self, mut work: impl Future<Output = Done> + Unpin) -> Result<Done, End> {
+    /// Waits for something, such as an answer, and reads on meanwhile: if the client goes, what waits for it goes too.
+    async fn wait<T>(&mut self, mut work: impl Future<Output = T> + Unpin) -> Result<T, End> {
         let held = self.requests.held();
         loop {
             let ahead = self.incoming.len();
@@ -370,6 +369,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn read(&mut self, client: &Client) -> Result<(), End> {
         let config = &client.shared.config;
         let idle_end = Instant::now() + config.connections_max_idle;
+        let login = client.session.logs_in_since().map(|since| since + config.connections_authentication_max);
+        // Here, too: who says something all the time never waits below.
+        if login.is_some_and(|login| Instant::now() >= login) {
+            return Err(End::Unknown);
+        }
         self.let_go_of_what_was_answered();
         if self.incoming.is_empty() {
             self.arriving = None;
@@ -385,7 +389,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let short = self.requests.pool().is_short();
             let patience = if short { PATIENCE.min(config.socket_request_max) } else { config.socket_request_max };
-            let login = client.session.logs_in_since().map(|since| since + config.connections_authentication_max);
             let late = self.arriving.map(|since| since + patience).into_iter().chain(login).min();
             let next_look = if resting { idle_end } else { idle_end.min(Instant::now() + TICK) };
             tokio::select! {

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::records::{batch, fetch};
+use super::records::{batch, fetch, produce};
 use super::{ServerConfig, frame};
 use crate::broker::{Broker, NewTopic};
+use crate::quota::{Entity, Name};
 use crate::server::SecurityProtocol;
 use crate::server::accept::Shared;
 use crate::server::connection::{Client, serve_stream};
@@ -38,9 +39,13 @@ impl Door {
     }
 
     pub fn connect(&mut self) -> DuplexStream {
+        self.connect_to(SecurityProtocol::Plaintext)
+    }
+
+    fn connect_to(&mut self, protocol: SecurityProtocol) -> DuplexStream {
         let (client, server) = tokio::io::duplex(16 * 1024);
         let nowhere = ([127, 0, 0, 1], 0).into();
-        let known = Client::new(self.shared.clone(), nowhere, nowhere, SecurityProtocol::Plaintext);
+        let known = Client::new(self.shared.clone(), nowhere, nowhere, protocol);
         self.served.spawn(serve_stream(server, known, self.stop.subscribe()));
         client
     }
@@ -185,4 +190,55 @@ async fn a_slow_reader_is_served_while_memory_is_not_short() {
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
     assert!(door.served.try_join_next().is_none(), "the connection goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_client_that_goes_is_gone() {
+    let mut door = Door::new(ServerConfig::default());
+    let bench = Entity { user: None, client: Some(Name::Of("bench".to_owned())) };
+    let quota = [("producer_byte_rate".to_owned(), Some(1.0))];
+    door.shared.broker.quotas().alter(&bench, &quota, false).expect("a quota");
+    let mut stream = door.connect();
+    stream.write_all(&frame(9, 1, &produce("t", 0, batch(&vec![7; MIB])))).await.expect("written");
+    stream.read_i32().await.expect("an answer");
+    // It would have to wait for days.
+    drop(stream);
+    let ended = timeout(Duration::from_secs(60), door.served.join_next()).await;
+    ended.expect("its connection ends").expect("one").expect("no panic");
+}
+
+/// In real time: under a paused clock it never passes while there is something to do.
+#[tokio::test]
+async fn who_asks_and_asks_and_does_not_log_in_is_let_go() {
+    let config = ServerConfig { connections_authentication_max: Duration::from_millis(100), ..ServerConfig::default() };
+    let mut door = Door::new(config);
+    let stream = door.connect_to(SecurityProtocol::SaslPlaintext);
+    let (mut reads, mut writes) = tokio::io::split(stream);
+    let asked = frame(0, 7, &ApiVersionsRequest::default());
+    let asks = async { while writes.write_all(&asked).await.is_ok() {} };
+    let is_answered = async { while reads.read_u8().await.is_ok() {} };
+    let both = async { tokio::join!(asks, is_answered) };
+    timeout(Duration::from_secs(5), both).await.expect("let go");
+}
+
+#[tokio::test]
+async fn many_requests_at_once_leave_others_their_turn() {
+    let mut door = Door::new(ServerConfig::default());
+    let log = door.shared.broker.partition("t", 0).expect("there");
+    let mut stream = door.connect();
+    // Without answers: nothing else lets others run in between.
+    let one = frame(9, 1, &produce("t", 0, batch(b"v")).with_acks(0));
+    const MANY: i64 = 5_000;
+    let sends = tokio::spawn(async move {
+        stream.write_all(&one.repeat(MANY as usize)).await.expect("written");
+        stream
+    });
+    let (mut before, mut largest) = (0, 0);
+    while log.end_offset() < MANY {
+        tokio::task::yield_now().await;
+        largest = largest.max(log.end_offset() - before);
+        before = log.end_offset();
+    }
+    drop(sends.await);
+    assert!(largest < 150, "{largest} of {MANY} in one turn");
 }
