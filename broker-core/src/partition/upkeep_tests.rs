@@ -225,7 +225,9 @@ fn what_was_deleted_makes_nothing_durable() {
     let world = World::new(keep());
     world.produce(4);
     let mut builder = BatchBuilder::new();
-    (0..3).for_each(|_| drop(builder.append(START, None, Some(&[7; 40]), &[])));
+    for _ in 0..3 {
+        builder.append(START, None, Some(&[7; 40]), &[]);
+    }
     world.partition.produce(builder.build()).expect("produced");
     // Inside the last batch, of which a power cut may leave a part.
     world.partition.delete_records(5).expect("deleted");
