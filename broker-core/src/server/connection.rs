@@ -380,9 +380,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else {
             self.arriving.get_or_insert_with(Instant::now);
         }
-        let mut resting = false;
+        let (mut resting, pool) = (false, self.requests.pool().clone());
         loop {
             let room = if resting { REST_BYTES } else { frame::room(&self.incoming, client.request_max_bytes()) };
+            let freed = pool.freed();
             let reads = self.requests.try_set(self.requests.held().max(self.incoming.len() + room));
             if reads {
                 self.incoming.reserve(room);
@@ -397,7 +398,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 read = self.stream.read_buf(&mut self.incoming), if reads => {
                     return if read? == 0 { Err(End::Gone) } else { Ok(()) };
                 }
-                () = self.requests.pool().freed(), if !reads => {}
+                () = freed, if !reads => {}
                 () = sleep_until(late.map_or(next_look, |late| late.min(next_look))) => {
                     let now = Instant::now();
                     if late.is_some_and(|late| now >= late) {

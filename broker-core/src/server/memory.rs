@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// What a connection holds without being counted: its usual buffer, and as much read ahead.
 pub(super) const UNCOUNTED_BYTES: usize = 128 * 1024;
@@ -39,9 +40,9 @@ impl Pool {
         usize::try_from(self.free.load(Ordering::Relaxed) / 2).unwrap_or(0)
     }
 
-    /// Completes when something became free.
-    pub async fn freed(&self) {
-        self.freed.notified().await;
+    /// Completes when something became free after this call. To be called before the look at what is free.
+    pub fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
     }
 }
 
@@ -57,7 +58,7 @@ impl Share {
         Self { pool, bytes: 0 }
     }
 
-    pub fn pool(&self) -> &Pool {
+    pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 
@@ -104,6 +105,20 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What becomes free between a look and the wait for it must not be missed.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_begins_when_it_is_asked_for() {
+        let pool = Pool::new(1000);
+        let mut one = Share::new(pool.clone());
+        one.set(UNCOUNTED_BYTES + 1000);
+        let mut other = Share::new(pool.clone());
+        let freed = pool.freed();
+        assert!(!other.try_set(UNCOUNTED_BYTES + 1));
+        drop(one);
+        tokio::time::timeout(std::time::Duration::from_secs(1), freed).await.expect("it is seen");
+        assert!(other.try_set(UNCOUNTED_BYTES + 1));
+    }
 
     #[test]
     fn what_is_taken_comes_back() {
