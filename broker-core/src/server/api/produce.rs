@@ -6,17 +6,20 @@
 //! - zstd needs version 7.
 //! - With acks 0 there is no answer; an error closes the connection, the only way to tell.
 //! - With acks 1 and -1 the answer comes when the batch is in the log, and as durable as the topic's `flush.messages` asks: there is
-//!   one broker, so both mean the same.
+//!   one broker, so both mean the same. If that takes longer than the request's `timeout_ms`, it says so, and the batch stays.
 //!
 //! Left out: transactions. There is no coordinator that would end one, so a transactional id or batch is refused.
+
+use std::time::Duration;
 
 use bytes::BytesMut;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
+use tokio::time::{Instant, timeout_at};
 
-use super::text;
+use super::{millis, text};
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
@@ -62,13 +65,20 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(partitions)
     });
     let mut response = ProduceResponse::default().with_responses(topics.collect()).with_throttle_time_ms(throttled);
+    let deadline = Instant::now() + Duration::from_millis(millis(body.timeout_ms));
     for Waits { place, partition, end } in waits {
         // Without acks as well: an error has to be told.
-        if let Err(error) = partition.acknowledged(end).await {
-            first_error.get_or_insert_with(|| error.to_string());
-            let index = partition.topic_partition().partition;
-            response.responses[place.0].partition_responses[place.1] = refused(index, &error, request.version);
-        }
+        let error = match timeout_at(deadline, partition.acknowledged(end)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => {
+                first_error.get_or_insert_with(|| error.to_string());
+                error
+            }
+            // No error for who wants no answer: it is in the log.
+            Err(_) => late(&partition, body.timeout_ms),
+        };
+        let index = partition.topic_partition().partition;
+        response.responses[place.0].partition_responses[place.1] = refused(index, &error, request.version);
     }
     match first_error {
         Some(error) if body.acks == 0 => Maybe::Close(format!("a produce without acks failed: {error}")),
@@ -82,6 +92,12 @@ struct Waits {
     place: (usize, usize),
     partition: PartitionHandle,
     end: i64,
+}
+
+/// The write stands, but the disk takes longer than the client waits.
+fn late(partition: &PartitionHandle, timeout_ms: i32) -> Error {
+    let text = format!("{}: written, but not durable within {timeout_ms} ms", partition.topic_partition());
+    Error::new(ErrorCode::RequestTimedOut, text)
 }
 
 fn check(client: &Client, body: &ProduceRequest) -> Result<(), Error> {

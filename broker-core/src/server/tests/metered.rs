@@ -1,8 +1,8 @@
-//! A disk that counts what is read of it, and what of that is still held.
+//! A disk that counts what is read of it, and what of that is still held; and that may stand still.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 
@@ -18,6 +18,8 @@ pub struct MeteredDisk {
 pub struct Meter {
     read: AtomicUsize,
     held: AtomicUsize,
+    stopped: Mutex<bool>,
+    changed: Condvar,
 }
 
 impl Meter {
@@ -29,6 +31,12 @@ impl Meter {
     /// How many of them somebody still has.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether syncs wait until they no longer should.
+    pub fn stop_syncs(&self, stopped: bool) {
+        *self.stopped.lock().expect("sound") = stopped;
+        self.changed.notify_all();
     }
 }
 
@@ -71,6 +79,8 @@ impl DiskFile for MeteredFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let stopped = self.1.stopped.lock().expect("sound");
+        drop(self.1.changed.wait_while(stopped, |stopped| *stopped).expect("sound"));
         self.0.sync()
     }
 
@@ -85,7 +95,7 @@ impl Disk for MeteredDisk {
     }
 
     fn is_slow(&self) -> bool {
-        false
+        true
     }
 
     fn folders(&self) -> io::Result<Vec<String>> {

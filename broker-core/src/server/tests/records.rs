@@ -1,6 +1,7 @@
 //! Records in and out: Produce, Fetch, ListOffsets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -13,6 +14,9 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use tokio::time::timeout;
+
+use super::metered::MeteredDisk;
 use super::{Bench, name, versions};
 use crate::broker::{Broker, NewTopic};
 use crate::record::BatchBuilder;
@@ -89,6 +93,28 @@ async fn an_empty_fetch_is_an_empty_run_and_outside_the_log_is_an_error() {
     assert_eq!(bench.ask(7, &fetch("t", 0, 0).with_session_id(5).with_session_epoch(1)).await.error_code, 70);
     let session = bench.ask(7, &fetch("t", 0, 0).with_session_epoch(0)).await;
     assert_eq!((session.error_code, session.session_id), (0, 0));
+}
+
+#[tokio::test]
+async fn a_write_that_is_not_durable_in_time_is_told_so() {
+    let disk = MeteredDisk::default();
+    let meter = disk.meter.clone();
+    let broker = Broker::builder().disk(Arc::new(disk)).open().expect("opened");
+    let configs = [("flush.messages".to_owned(), "1".to_owned())].into();
+    broker.create_topic(&NewTopic { configs, ..NewTopic::new("t") }).expect("a topic");
+    let mut bench = Bench::on(broker, ServerConfig::default()).await;
+    meter.stop_syncs(true);
+    for acks in [-1, 1] {
+        let asked = produce("t", 0, batch(b"v")).with_timeout_ms(50).with_acks(acks);
+        let answer = timeout(Duration::from_secs(20), bench.ask(9, &asked)).await.expect("an answer in time");
+        let answer = &answer.responses[0].partition_responses[0];
+        let told = answer.error_message.as_deref().unwrap_or_default();
+        assert_eq!((answer.error_code, told.contains("t-0") && told.contains("50 ms")), (7, true), "{told}");
+    }
+    meter.stop_syncs(false);
+    let answer = bench.ask(9, &produce("t", 0, batch(b"v")).with_timeout_ms(20_000)).await;
+    let answer = &answer.responses[0].partition_responses[0];
+    assert_eq!((answer.error_code, answer.base_offset), (0, 2), "the others are in the log all the same");
 }
 
 #[tokio::test]
