@@ -8,7 +8,6 @@
 //! | `request.timeout.ms`, `default.api.timeout.ms`, `metadata.*`, `reconnect.backoff.*`, `connections.*`, `socket.*`, `receive.buffer.bytes`, `send.buffer.bytes`, `client.dns.lookup` | there is no connection; each call is answered at once, with the newest metadata |
 //! | `retries`, `retry.backoff.*`, `delivery.timeout.ms`, `max.in.flight.requests.per.connection` | a produce succeeds or fails for good inside the call that sends the batch; nothing is ever in flight |
 //! | `acks = 1` and `all` | one broker has one log |
-//! | `isolation.level` | there are no transactions, so both levels read the same |
 //! | `partitioner.adaptive.partitioning.enable`, `partitioner.availability.timeout.ms` | all partitions are equally near and always there |
 //!
 //! `buffer.memory` is kept by sending the oldest open batches at once, so no send waits for room; `max.block.ms` bounds only the
@@ -51,6 +50,8 @@ pub struct ConsumerConfig {
     pub auto_offset_reset: OffsetReset,
     /// `partition.assignment.strategy`; range, cooperative-sticky.
     pub assignors: Vec<Assignor>,
+    /// `isolation.level`: whether it is `read_committed`; it is `read_uncommitted`.
+    pub read_committed: bool,
     /// `check.crcs`; true.
     pub check_crcs: bool,
     /// `allow.auto.create.topics`; true.
@@ -394,6 +395,7 @@ impl ConsumerConfig {
             auto_commit_interval: read.millis("auto.commit.interval.ms", 5_000, 0),
             auto_offset_reset: reset,
             assignors,
+            read_committed: read.text("isolation.level") == Some("read_committed"),
             check_crcs: read.boolean("check.crcs", true),
             allow_auto_create_topics: read.boolean("allow.auto.create.topics", true),
             group_id,

@@ -71,7 +71,7 @@ impl EmbeddedConsumer {
     fn add(&mut self, partition: TopicPartition, position: i64) -> Result<(), ClientError> {
         let handle = self.broker.partition(&partition.topic, partition.partition).map_err(client_error)?;
         let watch = handle.watch(&self.signal);
-        let source = Source::new(partition.clone(), handle, watch, position);
+        let source = Source::new(partition.clone(), handle, watch, position, self.config.read_committed);
         if self.sources.insert(partition.clone(), source).is_none() {
             self.turns.push_back(partition);
         }
@@ -136,7 +136,8 @@ impl EmbeddedConsumer {
 
     fn reset(&self, partition: &TopicPartition, why: &str, kind: ClientErrorKind) -> Result<i64, ClientError> {
         let handle = self.broker.partition(&partition.topic, partition.partition).map_err(client_error)?;
-        let (start, end) = (handle.log_start(), handle.end_offset());
+        let end = if self.config.read_committed { handle.stable_offset() } else { handle.end_offset() };
+        let start = handle.log_start();
         match self.config.auto_offset_reset {
             OffsetReset::Earliest => Ok(start),
             OffsetReset::Latest => {
@@ -481,7 +482,7 @@ impl Consumer for EmbeddedConsumer {
 
     fn seek(&mut self, partition: &TopicPartition, to: SeekTo) -> Result<i64, ClientError> {
         let source = self.source(partition)?;
-        let (start, end) = (source.handle.log_start(), source.handle.end_offset());
+        let (start, end) = (source.handle.log_start(), source.end());
         let position = match to {
             SeekTo::Beginning => start,
             SeekTo::End => end,
@@ -491,7 +492,7 @@ impl Consumer for EmbeddedConsumer {
             }
             SeekTo::Offset(offset) => offset,
             SeekTo::Timestamp(timestamp) => {
-                source.handle.offset_for_timestamp(timestamp).map_err(client_error)?.map_or(end, |(offset, _)| offset)
+                source.handle.offset_for_timestamp(timestamp).map_err(client_error)?.map_or(end, |(offset, _)| offset.min(end))
             }
             SeekTo::FromEnd(back) if back < 0 => {
                 let text = format!("seek {back} from the end: it must not be negative");
@@ -523,7 +524,7 @@ impl Consumer for EmbeddedConsumer {
     }
 
     fn end_offset(&self, partition: &TopicPartition) -> Option<i64> {
-        self.sources.get(partition).map(|source| source.handle.end_offset())
+        self.sources.get(partition).map(Source::end)
     }
 
     fn wakeup(&self) -> Arc<dyn Wakeup> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use broker_core::record::{Batch, batches};
-use broker_core::{PartitionHandle, WatchGuard};
+use broker_core::{CommittedOnly, PartitionHandle, WatchGuard};
 use bytes::{Buf, Bytes};
 
 use super::client_error;
@@ -29,13 +29,21 @@ pub(super) struct Source {
     pub paused: bool,
     /// What auto-commit stored last.
     pub auto_committed: i64,
+    /// With `isolation.level = read_committed`: what of the fetched batches is left out.
+    committed_only: Option<CommittedOnly>,
     runs: VecDeque<Bytes>,
     current: Option<Started>,
     buffered: usize,
 }
 
 impl Source {
-    pub fn new(partition: TopicPartition, handle: PartitionHandle, watch: WatchGuard, position: i64) -> Self {
+    pub fn new(
+        partition: TopicPartition,
+        handle: PartitionHandle,
+        watch: WatchGuard,
+        position: i64,
+        read_committed: bool,
+    ) -> Self {
         Self {
             partition,
             handle,
@@ -43,6 +51,7 @@ impl Source {
             position,
             paused: false,
             auto_committed: position,
+            committed_only: read_committed.then(CommittedOnly::default),
             runs: VecDeque::new(),
             current: None,
             buffered: 0,
@@ -62,17 +71,31 @@ impl Source {
         self.buffered
     }
 
+    /// Behind the last record that may be read.
+    pub fn end(&self) -> i64 {
+        if self.committed_only.is_some() { self.handle.stable_offset() } else { self.handle.end_offset() }
+    }
+
     /// Whether a fetch would bring something: records, or the news that the position lies behind the end or the topic is gone.
     pub fn wants_fetch(&self) -> bool {
         let drained = self.runs.is_empty() && self.current.is_none();
-        drained && (self.position != self.handle.end_offset() || self.handle.is_deleted())
+        // What is not decided is not to be fetched, and no news.
+        let (readable, end) = (self.end(), self.handle.end_offset());
+        drained && (self.position < readable || self.position > end || self.handle.is_deleted())
     }
 
     /// Fetches up to `max_bytes`, if nothing is buffered.
     pub fn fetch(&mut self, max_bytes: usize) -> Result<(), ClientError> {
-        let fetched = self.handle.fetch(self.position, max_bytes).map_err(client_error)?;
-        self.buffered = fetched.batches.iter().map(Bytes::len).sum();
-        self.runs = fetched.batches.into();
+        let fetched = match &mut self.committed_only {
+            Some(only) => {
+                let fetched = self.handle.fetch_committed(self.position, max_bytes).map_err(client_error)?;
+                *only = CommittedOnly::new(fetched.aborted);
+                fetched.batches
+            }
+            None => self.handle.fetch(self.position, max_bytes).map_err(client_error)?.batches,
+        };
+        self.buffered = fetched.iter().map(Bytes::len).sum();
+        self.runs = fetched.into();
         Ok(())
     }
 
@@ -119,7 +142,7 @@ impl Source {
         Ok(())
     }
 
-    /// The batch to go on with; control batches are passed over.
+    /// The batch to go on with; control batches are passed over, and what was aborted where only what is committed is read.
     fn next_batch(&mut self, check_crcs: bool) -> Result<Option<Started>, ClientError> {
         if let Some(current) = self.current.take() {
             return Ok(Some(current));
@@ -134,7 +157,11 @@ impl Source {
             if check_crcs {
                 batch.verify_crc().map_err(|error| self.corrupt(&error))?;
             }
-            if batch.is_control() || batch.last_offset() < self.position {
+            let left_out = match &mut self.committed_only {
+                Some(only) => only.leaves_out(&batch),
+                None => batch.is_control(),
+            };
+            if left_out || batch.last_offset() < self.position {
                 self.position = self.position.max(batch.last_offset() + 1);
                 self.buffered = self.buffered.saturating_sub(batch.size());
                 continue;

@@ -53,6 +53,47 @@ async fn a_start_from_the_current_position_counts_from_the_commit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_reads_what_is_committed_waits_for_it_and_is_handed_nothing_that_was_aborted() {
+    let backend = backend();
+    topic(&backend, "t", 1);
+    let partition = backend.broker.partition("t", 0).expect("there");
+    let write = |id: i64, sequence: i32| {
+        let mut builder = broker_core::record::BatchBuilder::new();
+        builder.producer(id, 0, sequence);
+        builder.transactional();
+        builder.append(1_000_000, None, Some(b"v"), &[]);
+        partition.produce(builder.build()).expect("produced").base_offset
+    };
+    let end = |producer_id: i64, committed: bool| {
+        let end = broker_core::TransactionEnd { producer_id, producer_epoch: 0, coordinator_epoch: 0, committed };
+        partition.end_transaction(&end).expect("ended")
+    };
+    let committed_only = |group: &str| settings(group).with("isolation.level", "read_committed");
+    let mut consumer = subscribed(&backend, &committed_only("committed"), &["t"]);
+    let mut other = subscribed(&backend, &settings("all"), &["t"]);
+    assert_eq!((poll(&mut consumer).await, poll(&mut other).await), ("assigned [t-0@0]".into(), "assigned [t-0@0]".into()));
+    assert_eq!([write(1, 0), write(2, 0), write(1, 1)], [0, 1, 2]);
+    assert_eq!((poll(&mut consumer).await, poll(&mut other).await), ("nothing".into(), "t-0 0..=2".into()));
+    let t = TopicPartition::new("t", 0);
+    assert_eq!((consumer.end_offset(&t), other.end_offset(&t)), (Some(0), Some(3)));
+    end(2, true);
+    assert_eq!(poll(&mut consumer).await, "nothing", "the first transaction is open");
+    // A poll is woken by the marker.
+    let (polled, ()) = tokio::join!(poll(&mut consumer), async {
+        end(1, false);
+    });
+    assert_eq!((polled.as_str(), consumer.position(&t).expect("assigned")), ("t-0 1..=1", 5), "behind the markers");
+    assert_eq!(write(1, 2), 5);
+    end(1, true);
+    assert_eq!(poll(&mut consumer).await, "t-0 5..=5");
+    // From the middle of what was aborted, and where the end is for who starts there.
+    assert_eq!(write(2, 1), 7);
+    consumer.seek(&t, SeekTo::Offset(2)).expect("assigned");
+    assert_eq!((poll(&mut consumer).await, consumer.end_offset(&t)), ("t-0 5..=5".into(), Some(7)));
+    assert_eq!(consumer.seek(&t, SeekTo::End).expect("assigned"), 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_batch_is_told_until_it_is_passed_and_holds_nobody_up() {
     let dir = tempfile::tempdir().expect("made");
     let clock = Arc::new(TokioClock::new(1_000_000));
