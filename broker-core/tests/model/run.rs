@@ -56,6 +56,8 @@ struct World<'c> {
     crashed: bool,
     /// Producers are others after a power cut that took what was known of them.
     generation: i64,
+    /// Whose transactions may be open although they were ended.
+    unsure: BTreeSet<i64>,
 }
 
 /// One case, in a runtime of its own.
@@ -75,6 +77,7 @@ pub fn run(settings: &Settings, operations: &[Operation], counts: &mut Counts) -
             failing: false,
             crashed: false,
             generation: 0,
+            unsure: BTreeSet::new(),
         };
         world.open()?.create_topic(&world.topic()).map_err(|error| error.to_string())?;
         for (number, operation) in operations.iter().enumerate() {
@@ -450,8 +453,12 @@ impl World<'_> {
         }
         self.list.durable = if power_cut { end_now } else { self.list.durable.min(end_now) };
         if power_cut && start == end_now {
-            // A marker that was deleted, and lost before it was durable: its coordinator, asked again, says how it ended.
-            for producer in self.list.batches.iter().filter_map(|sent| sent.transaction).collect::<BTreeSet<_>>() {
+            // Markers may have been deleted, and lost before they were durable.
+            self.unsure.extend(self.list.batches.iter().filter_map(|sent| sent.transaction));
+        }
+        if power_cut {
+            // Their coordinator, asked again, says how they ended. None of these producers writes any more.
+            for producer in self.unsure.clone() {
                 self.end_of(&partition, producer, false).await?;
             }
         }
