@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use broker_core::record::{BatchBuilder, Codec, Compression};
 use broker_core::storage::{Disk, MemoryDisk};
-use broker_core::{Broker, BrokerConfig, NewTopic};
+use broker_core::{Broker, BrokerConfig, NewTopic, TransactionEnd};
 use bytes::BytesMut;
 use fuzz::{Folder, KINDS};
 
@@ -75,7 +75,22 @@ fn main() {
             t.produce(batch(codec, 12, None)).expect("produced");
         }
     });
-    for (name, files, end) in [("plain", plain, 36), ("packed", packed, 60)] {
+    let within = log(&small, |broker| {
+        let t = broker.partition("t", 0).expect("there");
+        for n in 0..12i32 {
+            let id = i64::from(n % 3);
+            let mut builder = BatchBuilder::new();
+            builder.producer(id, 0, n / 3);
+            builder.transactional();
+            builder.append(1000 + i64::from(n), Some(b"k"), Some(&[n as u8; 100]), &[]);
+            t.produce(builder.build()).expect("produced");
+            if n % 4 == 3 {
+                let end = TransactionEnd { producer_id: id, producer_epoch: 0, coordinator_epoch: 1, committed: n == 7 };
+                t.end_transaction(&end).expect("ended");
+            }
+        }
+    });
+    for (name, files, end) in [("plain", plain, 36), ("packed", packed, 60), ("within", within, 15)] {
         for (state, clean, recovery_point, repair) in
             [("clean", true, end, false), ("killed", false, 0, false), ("repaired", false, 0, true), ("point", false, 12, true)]
         {

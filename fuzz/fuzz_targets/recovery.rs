@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use broker_core::record::{BatchBuilder, batches};
 use broker_core::storage::MemoryDisk;
-use broker_core::{Broker, BrokerConfig, Error, PartitionHandle};
+use broker_core::{Broker, BrokerConfig, CommittedOnly, Error, PartitionHandle, TransactionEnd};
 use fuzz::{Folder, check_allocated};
 use libfuzzer_sys::fuzz_target;
 
@@ -24,8 +24,8 @@ fn open(disk: &MemoryDisk) -> Result<Broker, Error> {
 
 /// Reads at some offsets; false if anything was not there.
 fn read(partition: &PartitionHandle) -> bool {
-    let (start, end) = (partition.log_start(), partition.end_offset());
-    assert!(start <= end, "{start} to {end}");
+    let (start, end, stable) = (partition.log_start(), partition.end_offset(), partition.stable_offset());
+    assert!(start <= stable && stable <= end, "{start} to {stable} to {end}");
     let step = ((end - start) / READS).max(1) as usize;
     let mut whole = true;
     let mut packed = false;
@@ -42,6 +42,15 @@ fn read(partition: &PartitionHandle) -> bool {
             first = false;
         }
     }
+    for offset in (start..stable).step_by(step) {
+        let Ok(found) = partition.fetch_committed(offset, 1000) else { continue };
+        let mut only = CommittedOnly::new(found.aborted);
+        for batch in found.batches.iter().flat_map(batches) {
+            let batch = batch.expect("what is handed out is whole");
+            assert!(batch.base_offset() < stable, "{} is not stable, only what is before {stable}", batch.base_offset());
+            only.leaves_out(&batch);
+        }
+    }
     if !packed {
         for timestamp in [0, 1000, i64::MAX] {
             whole &= partition.offset_for_timestamp(timestamp).is_ok();
@@ -53,9 +62,12 @@ fn read(partition: &PartitionHandle) -> bool {
 
 fn write(partition: &PartitionHandle) {
     let mut builder = BatchBuilder::new();
-    for producer in [None, Some(1), Some(1000)] {
+    for (producer, within) in [(None, false), (Some(1), false), (Some(1), true), (Some(1000), false), (Some(1001), true)] {
         if let Some(producer) = producer {
             builder.producer(producer, 0, 0);
+        }
+        if within {
+            builder.transactional();
         }
         builder.append(1000, Some(b"k"), Some(b"v"), &[]);
         let end = partition.end_offset();
@@ -63,6 +75,15 @@ fn write(partition: &PartitionHandle) {
             assert!(produced.duplicate || produced.base_offset == end, "{produced:?}, the end was {end}");
         }
     }
+    let open: Vec<_> = partition.producers().into_iter().filter(|producer| producer.transaction_start.is_some()).collect();
+    for (number, producer) in open.iter().enumerate() {
+        let (producer_epoch, coordinator_epoch) = (producer.epoch, producer.coordinator_epoch.max(0));
+        let end = TransactionEnd { producer_id: producer.id, producer_epoch, coordinator_epoch, committed: number % 2 == 0 };
+        if partition.end_transaction(&end).is_err() {
+            return;
+        }
+    }
+    assert_eq!(partition.stable_offset(), partition.end_offset(), "all of {open:?} were ended");
 }
 
 fuzz_target!(|data: &[u8]| {

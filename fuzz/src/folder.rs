@@ -4,7 +4,7 @@ use broker_core::storage::{Disk, MemoryDisk, TOP};
 use bytes::Bytes;
 
 /// The kinds of files that it may hold, by number.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 13] = [
     "log",
     "index",
     "timeindex",
@@ -15,6 +15,9 @@ pub const KINDS: [&str; 10] = [
     "timeindex.cleaned",
     "snapshot.deleted",
     "log.deleted",
+    "txnindex",
+    "txnindex.cleaned",
+    "txnindex.swap",
 ];
 
 const FOLDER: &str = "t-0";
