@@ -2,9 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use super::Broker;
-use super::manifest::Manifest;
 use super::open::OFFSETS_TOPIC;
-use super::topics::{Topic, check_name};
+use super::topics::check_name;
 use crate::error::{Error, ErrorCode};
 use crate::topic_config::{ConfigChange, ConfigEntry, Overrides, TopicConfig};
 
@@ -78,15 +77,16 @@ impl Broker {
     ) -> Result<(), Error> {
         internal(topic)?;
         {
-            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
-            let found = topics.get_mut(topic).ok_or_else(|| unknown(topic))?;
-            let overrides = change(&found.overrides)?;
-            if validate_only || overrides == found.overrides {
+            let _alone = self.changes_topics();
+            let mut manifest = self.manifest(topic).ok_or_else(|| unknown(topic))?;
+            let overrides = change(&manifest.overrides)?;
+            if validate_only || overrides == manifest.overrides {
                 return Ok(());
             }
-            let Topic { id, partitions, .. } = found;
-            let manifest = Manifest { id: *id, partitions: partitions.len() as i32, overrides };
+            manifest.overrides = overrides;
             manifest.store(self.0.disk.as_ref(), topic)?;
+            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
+            let found = topics.get_mut(topic).ok_or_else(|| unknown(topic))?;
             found.overrides = manifest.overrides;
             let config = Arc::new(found.partition_config(&self.0.config));
             found.partitions.iter().for_each(|partition| partition.reconfigure(config.clone()));

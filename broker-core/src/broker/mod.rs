@@ -9,6 +9,8 @@ mod producer_ids;
 mod store;
 mod topic_map;
 mod topics;
+#[cfg(test)]
+mod topics_tests;
 #[cfg(feature = "server")]
 mod users;
 
@@ -53,6 +55,8 @@ struct Inner {
     config: BrokerConfig,
     clock: Arc<dyn Clock>,
     topics: Arc<store::Topics>,
+    /// Held by who changes topics, while the disk takes it: who produces and reads does not wait for that.
+    changing: Mutex<()>,
     /// Counts changes of topics and partitions.
     metadata: Arc<Counter>,
     producer_ids: producer_ids::ProducerIds,

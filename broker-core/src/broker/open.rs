@@ -160,6 +160,7 @@ impl BrokerBuilder {
             config: self.config,
             clock,
             topics,
+            changing: Mutex::default(),
             metadata: Arc::default(),
             producer_ids,
             random,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLockReadGuard};
 
 use super::Broker;
 use super::data_folder::Found;
@@ -54,7 +54,7 @@ pub struct TopicDescription {
 }
 
 /// An open topic.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Topic {
     pub name: Arc<str>,
     pub partitions: Vec<PartitionHandle>,
@@ -83,17 +83,18 @@ impl Topic {
     ) -> Result<Self, Error> {
         let Manifest { id, partitions, overrides } = manifest;
         let mut topic = Self { name: Arc::from(name), partitions: Vec::new(), id, overrides };
-        topic.grow(surroundings, partitions, broker, found)?;
+        topic.partitions = topic.open_partitions(surroundings, partitions, broker, found)?;
         Ok(topic)
     }
 
-    fn grow(
-        &mut self,
+    /// Opens the partitions that it does not have yet, up to `count` of them all.
+    fn open_partitions(
+        &self,
         surroundings: &Arc<Surroundings>,
         count: i32,
         broker: &BrokerConfig,
         found: Option<&Found>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<PartitionHandle>, Error> {
         let (mut added, config) = (Vec::new(), Arc::new(self.partition_config(broker)));
         for number in (self.partitions.len() as i32..count).rev() {
             let id = TopicPartition::new(self.name.clone(), number);
@@ -101,8 +102,8 @@ impl Topic {
             let opening = found.map_or_else(Opening::default, |found| found.opening(&id));
             added.push(PartitionHandle::open(surroundings.clone(), id, config.clone(), opening)?);
         }
-        self.partitions.extend(added.into_iter().rev());
-        Ok(())
+        added.reverse();
+        Ok(added)
     }
 
     pub fn partition_config(&self, broker: &BrokerConfig) -> PartitionConfig {
@@ -158,6 +159,22 @@ fn check_total(topics: &TopicMap, name: &str, total: i32) -> Result<i32, Error> 
 }
 
 impl Broker {
+    /// To be held by who changes topics. The topics' own lock is held for no longer than it takes to look or to put in.
+    pub(super) fn changes_topics(&self) -> MutexGuard<'_, ()> {
+        self.0.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn topics_now(&self) -> RwLockReadGuard<'_, TopicMap> {
+        self.0.topics.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is kept of a topic, if it is there.
+    pub(super) fn manifest(&self, name: &str) -> Option<Manifest> {
+        let topics = self.topics_now();
+        let Topic { partitions, id, overrides, .. } = topics.get(name)?;
+        Some(Manifest { id: *id, partitions: partitions.len() as i32, overrides: overrides.clone() })
+    }
+
     pub(super) fn changed(&self) {
         self.0.metadata.raise();
     }
@@ -165,14 +182,14 @@ impl Broker {
     /// Creates a topic. An error if it is there, or its name or a setting is illegal.
     pub fn create_topic(&self, topic: &NewTopic) -> Result<TopicDescription, Error> {
         let description = {
-            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
-            let (count, overrides) = self.check_new(&topics, topic)?;
+            let _alone = self.changes_topics();
+            let (count, overrides) = self.check_new(&self.topics_now(), topic)?;
             let made = self.make(&topic.name, count, overrides).inspect_err(|_| {
                 // What is there of it would be a topic after the next start.
                 let _ = Topic::remove_folders(self.0.disk.as_ref(), &topic.name, count);
             })?;
             let description = made.describe();
-            topics.insert(made);
+            self.0.topics.write().unwrap_or_else(PoisonError::into_inner).insert(made);
             description
         };
         self.changed();
@@ -188,8 +205,7 @@ impl Broker {
 
     /// Whether a topic could be created, and what it would be. Nothing is made.
     pub fn check_topic(&self, topic: &NewTopic) -> Result<TopicDescription, Error> {
-        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let (partitions, _) = self.check_new(&topics, topic)?;
+        let (partitions, _) = self.check_new(&self.topics_now(), topic)?;
         Ok(TopicDescription { name: Arc::from(topic.name.as_str()), partitions, internal: false, id: TopicId::NONE })
     }
 
@@ -250,8 +266,8 @@ impl Broker {
             return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal: it stays")));
         }
         let gone = {
-            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
-            let Some(topic) = topics.get(name) else {
+            let _alone = self.changes_topics();
+            let Some(topic) = self.topics_now().get(name).cloned() else {
                 return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
             };
             let folder = format!("{name}-0");
@@ -260,7 +276,7 @@ impl Broker {
             let count = topic.partitions.len() as i32;
             Topic::remove_folders(self.0.disk.as_ref(), name, count)
                 .map_err(|error| storage(name, "cannot be removed", error))?;
-            topics.remove(name)
+            self.0.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name)
         };
         drop(gone);
         self.changed();
@@ -272,13 +288,14 @@ impl Broker {
     /// Grows a topic to `total` partitions; a topic never shrinks.
     pub fn create_partitions(&self, name: &str, total: i32) -> Result<(), Error> {
         {
-            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
-            self.check_room(&topics, check_total(&topics, name, total)?)?;
-            let topic = topics.get_mut(name).expect("checked above");
-            let Topic { id, overrides, .. } = topic;
-            let manifest = Manifest { id: *id, partitions: total, overrides: overrides.clone() };
+            let _alone = self.changes_topics();
+            self.check_partitions(name, total)?;
+            let topic = self.topics_now().get(name).cloned().expect("checked above");
+            let manifest = Manifest { id: topic.id, partitions: total, overrides: topic.overrides.clone() };
             manifest.store(self.0.disk.as_ref(), name)?;
-            topic.grow(&self.0.surroundings, total, &self.0.config, None)?;
+            let added = topic.open_partitions(&self.0.surroundings, total, &self.0.config, None)?;
+            let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
+            topics.get_mut(name).expect("nobody else changes it").partitions.extend(added);
         }
         self.changed();
         Ok(())
@@ -286,7 +303,7 @@ impl Broker {
 
     /// Whether a topic could grow to `total` partitions. Nothing is made.
     pub fn check_partitions(&self, name: &str, total: i32) -> Result<(), Error> {
-        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics_now();
         self.check_room(&topics, check_total(&topics, name, total)?)
     }
 
@@ -295,7 +312,7 @@ impl Broker {
         if name == OFFSETS_TOPIC {
             return Some(self.offsets_topic());
         }
-        self.0.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Topic::describe)
+        self.topics_now().get(name).map(Topic::describe)
     }
 
     /// The topic of an id, if it is there.
@@ -303,12 +320,12 @@ impl Broker {
         if id == TopicId::OFFSETS {
             return Some(self.offsets_topic());
         }
-        self.0.topics.read().unwrap_or_else(PoisonError::into_inner).by_id(id).map(Topic::describe)
+        self.topics_now().by_id(id).map(Topic::describe)
     }
 
     /// All topics, by name, the internal one included.
     pub fn topics(&self) -> Vec<TopicDescription> {
-        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics_now();
         let mut all: Vec<_> = topics.iter().map(Topic::describe).chain([self.offsets_topic()]).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
@@ -324,7 +341,7 @@ impl Broker {
     }
 
     pub(super) fn has_partition(&self, topic: &str, partition: i32) -> bool {
-        let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics_now();
         topics.get(topic).is_some_and(|topic| (0..topic.partitions.len() as i32).contains(&partition))
     }
 }

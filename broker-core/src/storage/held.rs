@@ -1,6 +1,7 @@
-//! For tests: a disk on which putting a small file in another one's place takes as long as the test wants.
+//! For tests: a disk on which a change takes as long as the test wants: a file that takes another one's place, or a folder that goes.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,16 +11,18 @@ use super::{Disk, DiskFile, MemoryDisk};
 /// How long anything may take, of real time.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Files in memory, of which each rename first tells the test, and then waits to be let go.
+/// Files in memory. When the test wants it, the next change first tells it, and then waits to be let go.
 #[derive(Debug)]
 pub(crate) struct HeldDisk {
     files: MemoryDisk,
+    armed: Arc<AtomicBool>,
     gate: Mutex<(Sender<()>, Receiver<()>)>,
 }
 
 /// The test's side of it.
 #[derive(Debug)]
 pub(crate) struct Holder {
+    armed: Arc<AtomicBool>,
     reached: Receiver<()>,
     go: Sender<()>,
 }
@@ -27,13 +30,25 @@ pub(crate) struct Holder {
 impl HeldDisk {
     pub fn with_holder() -> (Arc<dyn Disk>, Holder) {
         let ((told, reached), (go, let_go)) = (channel(), channel());
-        (Arc::new(Self { files: MemoryDisk::new(), gate: Mutex::new((told, let_go)) }), Holder { reached, go })
+        let armed = Arc::new(AtomicBool::new(false));
+        let disk = Self { files: MemoryDisk::new(), armed: armed.clone(), gate: Mutex::new((told, let_go)) };
+        (Arc::new(disk), Holder { armed, reached, go })
+    }
+
+    fn pass(&self) -> io::Result<()> {
+        if self.armed.swap(false, Ordering::AcqRel) {
+            let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            gate.0.send(()).map_err(|_| io::Error::other("the test is over"))?;
+            gate.1.recv_timeout(DEADLINE).map_err(io::Error::other)?;
+        }
+        Ok(())
     }
 }
 
 impl Holder {
-    /// Runs `change` up to its rename, then `meanwhile` beside it, which must not wait for it; then lets it end.
+    /// Runs `change` up to the disk, then `meanwhile` beside it, which must not wait for it; then lets it end.
     pub fn beside(&self, change: impl FnOnce() + Send, meanwhile: impl FnOnce() + Send) {
+        self.armed.store(true, Ordering::Release);
         std::thread::scope(|scope| {
             let changing = scope.spawn(change);
             self.reached.recv_timeout(DEADLINE).expect("the change reaches the disk");
@@ -44,9 +59,9 @@ impl Holder {
             });
             let ended = is_done.recv_timeout(DEADLINE / 4);
             self.go.send(()).expect("the change waits");
+            ended.expect("what goes on beside a change does not wait for the disk");
             changing.join().expect("the change is made");
             beside.join().expect("what went on beside it");
-            ended.expect("it does not wait for the disk");
         });
     }
 }
@@ -81,10 +96,7 @@ impl Disk for HeldDisk {
     }
 
     fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()> {
-        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = |_| io::Error::other("the test is over");
-        gate.0.send(()).map_err(gone)?;
-        gate.1.recv_timeout(DEADLINE).map_err(io::Error::other)?;
+        self.pass()?;
         self.files.rename(folder, from, to)
     }
 
@@ -93,6 +105,7 @@ impl Disk for HeldDisk {
     }
 
     fn remove_folder(&self, folder: &str) -> io::Result<()> {
+        self.pass()?;
         self.files.remove_folder(folder)
     }
 }

@@ -7,7 +7,7 @@ mod open_file;
 
 #[cfg(test)]
 mod contract;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
 pub(crate) mod held;
 
 use std::fmt;
