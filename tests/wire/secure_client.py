@@ -20,7 +20,7 @@ from logins import log_text, run_tool, start
 from scenarios import equal, main, scenario, topic
 
 # How long a login holds.
-SESSION_SECONDS = 2
+SESSION_SECONDS = 3
 BROKER, ADDRESS, PLAINTEXT = start(["ann"], "--set", f"connections.max.reauth.ms={1000 * SESSION_SECONDS}")
 
 

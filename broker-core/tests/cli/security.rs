@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Output;
+use std::time::Duration;
 
 use broker_core::server::{ClientAuth, SaslMechanism, Server, ServerConfig, SslConfig};
 use broker_core::{Broker, ScramMechanism};
@@ -47,6 +48,10 @@ const PORTS: [&str; 4] = ["PLAINTEXT", "SASL_PLAINTEXT", "SSL", "SASL_SSL"];
 impl Guarded {
     /// `names`: what the server's certificate is for.
     fn new(names: &[&str], client_auth: ClientAuth) -> Self {
+        Self::with_logins_for(Duration::ZERO, names, client_auth)
+    }
+
+    fn with_logins_for(connections_max_reauth: Duration, names: &[&str], client_auth: ClientAuth) -> Self {
         let authority = Authority::new();
         let truststore_certificates = (client_auth != ClientAuth::None).then(|| authority.0.pem());
         let ssl =
@@ -54,7 +59,7 @@ impl Guarded {
         let mut sasl_enabled_mechanisms = ServerConfig::default().sasl_enabled_mechanisms;
         sasl_enabled_mechanisms.push(SaslMechanism::Plain);
         let listen = PORTS.map(|protocol| format!("{protocol}://127.0.0.1:0")).join(",");
-        let config = ServerConfig { listen, ssl, sasl_enabled_mechanisms, ..ServerConfig::default() };
+        let config = ServerConfig { listen, ssl, sasl_enabled_mechanisms, connections_max_reauth, ..ServerConfig::default() };
         let broker = Broker::in_memory();
         for mechanism in ScramMechanism::ALL {
             broker.put_user("ann", mechanism, "se;cret", 4096).unwrap();
@@ -140,6 +145,33 @@ fn every_protocol_and_mechanism_gets_in() {
         let words = ["consume", "-t", &topic, "-g", "readers", "--from-beginning", "-n", "1000"];
         assert_eq!(guarded.ok(protocol, &properties, &words).lines().count(), 1000, "{protocol} {mechanism}");
         assert!(guarded.ok(protocol, &properties, &["groups", "describe", "readers"]).contains(&topic));
+    }
+}
+
+#[test]
+fn who_runs_for_longer_than_a_login_holds_logs_in_again() {
+    let guarded = Guarded::with_logins_for(Duration::from_secs(2), &["127.0.0.1"], ClientAuth::None);
+    let properties = guarded.properties("SASL_PLAINTEXT", "SCRAM-SHA-256", "se;cret");
+    guarded.ok("SASL_PLAINTEXT", &properties, &["topics", "create", "t", "--partitions", "1"]);
+    let file = guarded.write("client.properties", &properties);
+    let address = guarded.address("SASL_PLAINTEXT").to_string();
+    let begin = |words: &[&str]| {
+        let mut command = program();
+        command.args(words).args(["--bootstrap-server", &address]).arg("--command-config").arg(&file);
+        let (nothing, piped) = (std::process::Stdio::null(), std::process::Stdio::piped);
+        command.stdin(nothing).stdout(piped()).stderr(piped()).spawn().unwrap()
+    };
+    // Always with some requests on their way; one after the other; and with connections that rest for longer than that.
+    let rate = ["--num-records", "4500", "--throughput", "1000", "--batch-size", "1", "--linger-ms", "1000"];
+    let begun = [
+        begin(&[&["perf", "produce", "-t", "t"][..], &rate].concat()),
+        begin(&[&["perf", "produce", "-t", "t", "--acks", "0"][..], &rate].concat()),
+        begin(&["consume", "-t", "t", "--from-beginning", "-n", "9000"]),
+        begin(&["consume", "-t", "t", "-g", "readers", "--timeout-ms", "2000"]),
+    ];
+    for child in begun {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

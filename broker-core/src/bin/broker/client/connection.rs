@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use tokio::time::{Instant, timeout};
 use super::{Config, Failure, Result, fail, refused, text, tls};
 use crate::settings::host_and_port;
 
+/// When a client logs in again, in percent of the time for which a login holds.
+const LOG_IN_AGAIN_PERCENT: u64 = 85;
 /// The largest answer that is read.
 const MOST_BYTES: usize = 256 << 20;
 
@@ -30,8 +33,8 @@ pub struct Connection {
     correlation: i32,
     expected: i32,
     versions: BTreeMap<i16, (i16, i16)>,
-    /// Until when the login is good, where the broker wants another one then.
-    known_until: Option<Instant>,
+    /// When to log in again, and when the login is over, where logins end.
+    login_ends: Option<(Instant, Instant)>,
 }
 
 impl Connection {
@@ -43,7 +46,7 @@ impl Connection {
         };
         let (config, versions) = (config.clone(), BTreeMap::new());
         let mut this =
-            Self { address: address.to_owned(), config, stream, correlation: 0, expected: 0, versions, known_until: None };
+            Self { address: address.to_owned(), config, stream, correlation: 0, expected: 0, versions, login_ends: None };
         let told = this.ask_version(0, &ApiVersionsRequest::default()).await?;
         refused(&format!("{address}: ApiVersions"), told.error_code, None)?;
         this.versions = told.api_keys.iter().map(|row| (row.api_key, (row.min_version, row.max_version))).collect();
@@ -61,7 +64,22 @@ impl Connection {
     /// The broker takes us for who we are; for so many milliseconds, if not for ever.
     pub fn logged_in(&mut self, lifetime_ms: i64) {
         let lifetime = u64::try_from(lifetime_ms).ok().filter(|ms| *ms > 0);
-        self.known_until = lifetime.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let now = Instant::now();
+        let after = |ms: u64, percent: u64| now.checked_add(Duration::from_millis(ms.saturating_mul(percent) / 100));
+        self.login_ends = lifetime.and_then(|ms| Some((after(ms, LOG_IN_AGAIN_PERCENT)?, after(ms, 100)?)));
+    }
+
+    /// Whether it is time to log in again: what comes next does that, once nothing is on its way any more.
+    pub fn wants_another_login(&self) -> bool {
+        self.login_ends.is_some_and(|(soon, _)| soon <= Instant::now())
+    }
+
+    async fn log_in_again(&mut self) -> Result<()> {
+        let Some(login) = self.config.login.clone() else { return Ok(()) };
+        // The login's own requests must not begin another one.
+        self.login_ends = None;
+        let run: Pin<Box<dyn Future<Output = Result<()>> + '_>> = Box::pin(login.run(self));
+        run.await
     }
 
     /// The highest version of this request up to `cap` that the broker understands as well.
@@ -77,8 +95,12 @@ impl Connection {
         Ok(version)
     }
 
-    /// Sends a request; [`receive`](Self::receive) gives the answers in order.
+    /// Sends a request; [`receive`](Self::receive) gives the answers in order. Logs in again before, if it is time and no request
+    /// is on its way.
     pub async fn send<R: Request + HeaderVersion>(&mut self, version: i16, request: &R) -> Result<()> {
+        if self.wants_another_login() && self.correlation == self.expected {
+            self.log_in_again().await?;
+        }
         self.correlation = self.correlation.wrapping_add(1);
         let mut frame = BytesMut::from(&[0; 4][..]);
         let header = RequestHeader::default()
@@ -171,9 +193,8 @@ impl Connection {
             return Failure(format!("{address}: {cause}"));
         }
         match error.kind() {
-            _ if self.known_until.is_some_and(|end| end <= Instant::now()) => {
-                let text = "the login is over (connections.max.reauth.ms), and this program does not log in again";
-                Failure(format!("{address} closed the connection: {text}"))
+            _ if self.login_ends.is_some_and(|(_, end)| end <= Instant::now()) => {
+                Failure(format!("{address} closed the connection: the login is over (connections.max.reauth.ms)"))
             }
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
                 let spoken = self.config.describe();

@@ -127,7 +127,9 @@ impl Sending {
             batch.append(now_ms(), None, Some(&value), &[]);
             if batch.size() + value.len() > self.batch_size {
                 self.send(&mut connection, version, &mut batch, &mut made, &mut flight).await?;
-                while flight.len() >= self.max_in_flight {
+                // Another login waits until nothing is on its way.
+                let rests = connection.wants_another_login();
+                while flight.len() >= self.max_in_flight || rests && !flight.is_empty() {
                     self.take(&mut connection, version, &mut flight, &mut latency).await?;
                 }
             }
