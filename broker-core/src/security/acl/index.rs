@@ -86,6 +86,8 @@ impl OfKind {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::Permission;
     use super::super::rule::tests::rule;
     use super::*;
@@ -152,12 +154,54 @@ mod tests {
             (vec![allow(Write, "top*"), deny(Write, "t*")], false),
             (vec![allow(Write, "t*"), deny(Write, "top*")], true),
             (vec![allow(Write, "*"), deny(Write, "t*")], true),
+            // Names that begin with a star are few.
+            (vec![allow(Write, "*"), deny(Write, "**")], true),
             (vec![allow(Write, "t"), deny(All, "*")], false),
             (vec![allow(Write, "t*"), deny(All, "*")], false),
             (vec![allow(Write, "t"), allow(Write, "u"), deny(Write, "t")], true),
         ] {
             let index = Index::new(&rules).expect("rules");
             assert_eq!(index.decide_any(ANN, Write, ResourceKind::Topic), may, "{rules:?}");
+        }
+    }
+
+    fn any_rule() -> impl Strategy<Value = Rule> {
+        use Operation::{All, Describe, Read, Write};
+        let permission = prop_oneof![2 => Just(Permission::Allow), 1 => Just(Permission::Deny)];
+        let principal = prop_oneof![Just("User:ann"), Just("User:bob"), Just("User:*")];
+        let host = prop_oneof![4 => Just("*"), 1 => Just("10.0.0.1"), 1 => Just("10.0.0.2")];
+        let operation = prop_oneof![Just(All), Just(Describe), Just(Read), Just(Write)];
+        let name = prop_oneof![6 => "[ab]{1,3}[*]?", 1 => Just("*".to_owned())];
+        (permission, principal, host, operation, name)
+            .prop_map(|(permission, principal, host, operation, name)| rule(permission, principal, host, operation, &name))
+    }
+
+    /// One rule after the other, as the words of Kafka's documentation go.
+    fn one_by_one(rules: &[Rule], operation: Operation, name: &str) -> Option<bool> {
+        let about = || rules.iter().filter(|rule| rule.is_about(name));
+        let says = |rule: &Rule| rule.verdict().expect("a rule");
+        about().next()?;
+        Some(!about().any(|rule| says(rule).denies(ANN, operation)) && about().any(|rule| says(rule).allows(ANN, operation)))
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_says_what_the_rules_say_one_by_one(rules in prop::collection::vec(any_rule(), 0..12), name in "[abc]{0,4}") {
+            let index = Index::new(&rules).expect("rules");
+            for operation in [Operation::Describe, Operation::Read, Operation::Write] {
+                let found = index.decide(ANN, operation, ResourceKind::Topic, &name);
+                prop_assert_eq!(found, one_by_one(&rules, operation, &name), "{:?} {} by {:?}", operation, name, rules);
+            }
+        }
+
+        /// Something is allowed if a name is: one of the rules' own, or one that begins so and that no rule speaks of.
+        #[test]
+        fn something_is_allowed_if_some_name_is(rules in prop::collection::vec(any_rule(), 0..12)) {
+            let own = rules.iter().map(|rule| rule.name.replace('*', ""));
+            let mut names = own.flat_map(|name| [format!("{name}z"), name]).filter(|name| !name.is_empty());
+            let some = names.any(|name| one_by_one(&rules, Operation::Write, &name) == Some(true));
+            let index = Index::new(&rules).expect("rules");
+            prop_assert_eq!(index.decide_any(ANN, Operation::Write, ResourceKind::Topic), some, "{:?}", rules);
         }
     }
 }
