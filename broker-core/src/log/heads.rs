@@ -19,7 +19,7 @@ pub(super) struct Head {
     pub size: u64,
     pub base_offset: i64,
     pub last_offset: i64,
-    /// -1 for a control batch: its time is no record's, and nobody who asks for a time may be sent there.
+    /// -1 for a control batch and for one without records: nobody who asks for a time may be sent there.
     pub max_timestamp: i64,
 }
 
@@ -29,8 +29,8 @@ impl Head {
         let size = peek_size(bytes)? as u64;
         let base_offset = header::i64(bytes, at::BASE_OFFSET);
         let last_offset = base_offset.saturating_add(i64::from(header::i32(bytes, at::LAST_OFFSET_DELTA)));
-        let is_control = header::i16(bytes, at::ATTRIBUTES) & CONTROL_BIT != 0;
-        let max_timestamp = if is_control { -1 } else { header::i64(bytes, at::MAX_TIMESTAMP) };
+        let has_records = header::i16(bytes, at::ATTRIBUTES) & CONTROL_BIT == 0 && header::i32(bytes, at::COUNT) != 0;
+        let max_timestamp = if has_records { header::i64(bytes, at::MAX_TIMESTAMP) } else { -1 };
         Ok(Self { position, size, base_offset, last_offset, max_timestamp })
     }
 }
