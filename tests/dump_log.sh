@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Kafka's own dump-log reads the folders that the embedded broker has written: every batch must be valid, offsets must follow one
-# another where nothing was compacted, every index entry must fit its log, every snapshot of producers must be sound. Without
+# another where nothing was compacted, every index entry must fit its log, every snapshot of producers and every index of aborted
+# transactions must be sound. Without
 # arguments it judges the flights example's folder, and what the program `folders` writes: every codec, compaction, a torn tail,
-# indexes and snapshots made anew, deleted records.
+# indexes and snapshots made anew, deleted records, transactions.
 #
 #   tests/dump_log.sh [DATA_FOLDER...]
 #
@@ -83,4 +84,17 @@ if [ -n "$snapshots" ]; then
     producers=$(grep -c '^producerId:' "$out" || true)
     snapshots=$(tr , '\n' <<<"$snapshots" | wc -l)
 fi
-echo "dump-log: $(tr , '\n' <<<"$logs" | wc -l) logs, $batches batches, all valid, $gaps gaps where compacted; index files checked: $entries; snapshots: ${snapshots:-none}, of $producers producers"
+aborted=$(files txnindex "$@")
+transactions=0
+if [ -n "$aborted" ]; then
+    tests/kafka/kafka run dump-log --files "$aborted" >"$out" 2>&1 || { tail -20 "$out" >&2; exit 1; }
+    if grep -qiE 'corrupt|exception|unknown' "$out"; then
+        grep -iE 'corrupt|exception|unknown' "$out" | head -20 >&2
+        exit 1
+    fi
+    transactions=$(grep -c '^version: 0 producerId:' "$out" || true)
+    # An entry of the tool's output is one of 34 bytes.
+    bytes=$(tr , '\n' <<<"$aborted" | xargs cat | wc -c)
+    [ "$bytes" = $((34 * transactions)) ] || { echo "dump-log: $transactions aborted transactions in $bytes bytes" >&2; exit 1; }
+fi
+echo "dump-log: $(tr , '\n' <<<"$logs" | wc -l) logs, $batches batches, all valid, $gaps gaps where compacted; index files checked: $entries; snapshots: ${snapshots:-none}, of $producers producers; $transactions aborted transactions"

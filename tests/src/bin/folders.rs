@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use broker_core::record::{BatchBuilder, Codec, Compression, batches};
-use broker_core::{Broker, BrokerConfig, NewTopic, PartitionHandle};
+use broker_core::{Broker, BrokerConfig, NewTopic, PartitionHandle, TransactionEnd};
 
 /// For what a broker does in its own time.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -141,6 +141,58 @@ async fn rebuilt(dir: &Path) -> Result<()> {
     Ok(broker.close().await?)
 }
 
+/// Transactions across each other, over many segments: two are aborted for each that is committed, and one stays open. One topic is
+/// compacted, one has lost its indexes to a process that ended without a word.
+async fn transactions(dir: &Path) -> Result<()> {
+    let broker = open(dir)?;
+    let compact = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.01"), ("delete.retention.ms", "0")];
+    for (name, settings) in [("within", &[][..]), ("within-compacted", &compact), ("within-rebuilt", &[])] {
+        let partition = topic(&broker, name, settings)?;
+        let mut builder = BatchBuilder::new();
+        for round in 0..80 {
+            for id in 0..4i64 {
+                builder.producer(id, 0, round);
+                builder.transactional();
+                builder.append(broker.clock().wall_ms(), Some(format!("key-{id}").as_bytes()), Some(&[round as u8; 60]), &[]);
+                partition.produce(builder.build())?;
+            }
+            for producer_id in 0..3 {
+                let end =
+                    TransactionEnd { producer_id, producer_epoch: 0, coordinator_epoch: round, committed: producer_id == 1 };
+                partition.end_transaction(&end)?;
+            }
+            if round == 70 {
+                let end = TransactionEnd { producer_id: 3, producer_epoch: 0, coordinator_epoch: 0, committed: true };
+                partition.end_transaction(&end)?;
+            }
+        }
+    }
+    let partition = broker.partition("within-compacted", 0)?;
+    let started = Instant::now();
+    while count(&partition)? > 320 {
+        ensure!(started.elapsed() < DEADLINE, "nothing was compacted within {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop((broker, partition));
+    let all = files(dir, "within-rebuilt-0", ".txnindex")?;
+    ensure!(all.len() > 3, "{} indexes of aborted transactions", all.len());
+    let before = all.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+    fs::remove_file(&all[0])?;
+    OpenOptions::new().write(true).open(&all[1])?.set_len(5)?;
+    fs::write(&all[2], [0xff; 68])?;
+    // Nothing is known to be durable, so all of it is looked through.
+    for name in ["recovery-point-offset-checkpoint", ".kafka_cleanshutdown"] {
+        let path = dir.join(name);
+        if path.exists() {
+            fs::remove_file(path)?;
+        }
+    }
+    let broker = open(dir)?;
+    let after = all.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+    ensure!(after == before, "the indexes that were made anew are not what they were");
+    Ok(broker.close().await?)
+}
+
 /// Records deleted from the front, so that the log starts within a segment.
 async fn shortened(dir: &Path) -> Result<()> {
     let broker = open(dir)?;
@@ -166,5 +218,6 @@ async fn main() -> Result<()> {
     compacted(&folder("compacted")?).await.context("compacted")?;
     torn(&folder("torn")?).await.context("torn")?;
     rebuilt(&folder("rebuilt")?).await.context("rebuilt")?;
-    shortened(&folder("shortened")?).await.context("shortened")
+    shortened(&folder("shortened")?).await.context("shortened")?;
+    transactions(&folder("transactions")?).await.context("transactions")
 }
