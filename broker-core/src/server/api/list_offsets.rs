@@ -6,11 +6,14 @@
 //! - -3 (7) asks for the record with the latest timestamp, -4 (8) for the first offset on the broker's own disk, which is the
 //!   start; -5 (9) for what lies elsewhere, which is nothing.
 //! - For a reader of committed records (2) the end is where the first open transaction begins.
-//! - An epoch (4) ahead of the leader's is refused.
+//! - An epoch (4) ahead of the leader's is refused, and so is a partition that stands twice.
 
-use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use std::collections::BTreeSet;
+
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
-use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse, TopicName};
+use tokio::task::coop::consume_budget;
 
 use super::{LEADER_EPOCH, check_epoch};
 use crate::error::{Error, ErrorCode};
@@ -31,19 +34,34 @@ pub(in crate::server) const SHAPE: &[Field] = &[I32, I8.from(2), array(&[TEXT, a
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: ListOffsetsRequest) -> ListOffsetsResponse {
     let epoch = if request.version >= 4 { LEADER_EPOCH } else { -1 };
     let committed = body.isolation_level == 1;
-    let topics = body.topics.into_iter().map(|topic| {
-        let one = |asked: ListOffsetsPartition| {
+    let twice = named_twice(&body.topics);
+    let mut topics = Vec::with_capacity(body.topics.len());
+    for topic in body.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in topic.partitions {
+            // A search takes its time, and a request may ask for many.
+            consume_budget().await;
             let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
-            match offset(client, &topic.name, &asked, committed, request.version) {
+            let found = match twice.contains(&(topic.name.clone(), asked.partition_index)) {
+                true => Err(Error::new(ErrorCode::InvalidRequest, "it stands more than once in the request")),
+                false => offset(client, &topic.name, &asked, committed, request.version),
+            };
+            partitions.push(match found {
                 Ok(Some((offset, timestamp))) => answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch),
                 Ok(None) => answer,
                 Err(error) => answer.with_error_code(error.code().code()),
-            }
-        };
-        let partitions = topic.partitions.into_iter().map(one).collect();
-        ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
-    });
-    ListOffsetsResponse::default().with_topics(topics.collect())
+            });
+        }
+        topics.push(ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions));
+    }
+    ListOffsetsResponse::default().with_topics(topics)
+}
+
+/// Partitions that the request names more than once.
+fn named_twice(topics: &[ListOffsetsTopic]) -> BTreeSet<(TopicName, i32)> {
+    let mut seen = BTreeSet::new();
+    let all = topics.iter().flat_map(|topic| topic.partitions.iter().map(|one| (topic.name.clone(), one.partition_index)));
+    all.filter(|one| !seen.insert(one.clone())).collect()
 }
 
 /// An offset, and the record's timestamp where one was asked for.

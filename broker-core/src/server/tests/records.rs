@@ -96,6 +96,25 @@ async fn an_empty_fetch_is_an_empty_run_and_outside_the_log_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_partition_that_is_asked_about_twice_is_refused_as_by_kafka() {
+    let disk = MeteredDisk::default();
+    let meter = disk.meter.clone();
+    let broker = Broker::builder().disk(Arc::new(disk)).open().expect("opened");
+    broker.create_topic(&NewTopic::new("t").partitions(2)).expect("a topic");
+    let mut bench = Bench::on(broker, ServerConfig::default()).await;
+    bench.ask(9, &produce("t", 0, batch(&[7; 100_000]))).await;
+    let one = |index| ListOffsetsPartition::default().with_partition_index(index).with_timestamp(1);
+    let topic = |partitions| ListOffsetsTopic::default().with_name(name("t")).with_partitions(partitions);
+    let before = meter.read();
+    let many = topic(vec![one(0); 1000]);
+    let asked = ListOffsetsRequest::default().with_topics(vec![many, topic(vec![one(1), one(0)])]);
+    let answer = bench.ask(7, &asked).await;
+    let told: Vec<_> = answer.topics.iter().flat_map(|topic| &topic.partitions).map(|one| one.error_code).collect();
+    assert_eq!((told.len(), told[0], told[999], told[1000], told[1001]), (1002, 42, 42, 0, 42));
+    assert!(meter.read() - before < 1_000_000, "{} bytes read", meter.read() - before);
+}
+
+#[tokio::test]
 async fn a_write_that_is_not_durable_in_time_is_told_so() {
     let disk = MeteredDisk::default();
     let meter = disk.meter.clone();
