@@ -3,7 +3,7 @@
 //! [`Broker::open`] keeps its data in a folder laid out as Kafka's; [`Broker::in_memory`] leaves nothing behind; the same code
 //! runs both. What `produce` has acknowledged is there after the process was killed; against a power cut it is as safe as the
 //! page cache, or as the disk where a topic's `flush.messages` or `flush.ms` asks for it. With the feature `server` Kafka clients
-//! reach it over TCP. What it does not do yet: replication, transactions.
+//! reach it over TCP. What it does not do yet: replication, a coordinator for transactions.
 
 pub mod assignor;
 mod broker;
