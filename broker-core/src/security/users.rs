@@ -103,11 +103,13 @@ impl Users {
 
     /// Whether a user has this password, by any mechanism.
     pub fn has_password(&self, user: &str, password: &str) -> bool {
-        let known = self.known();
-        let has = |mechanism: &ScramMechanism| known.contains_key(&(user.to_owned(), *mechanism));
-        let mechanism = ScramMechanism::ALL.into_iter().find(has).unwrap_or(ScramMechanism::Sha256);
-        drop(known);
-        self.credential(user, mechanism).is(mechanism, password)
+        let has = |mechanism: &ScramMechanism| self.known().contains_key(&(user.to_owned(), *mechanism));
+        let mut all: Vec<_> = ScramMechanism::ALL.into_iter().filter(has).collect();
+        if all.is_empty() {
+            // It takes as long for who does not exist.
+            all.push(ScramMechanism::Sha256);
+        }
+        all.into_iter().any(|mechanism| self.credential(user, mechanism).is(mechanism, password))
     }
 }
 
@@ -169,6 +171,10 @@ mod tests {
         users.put_password("bob", ScramMechanism::Sha512, "geheim", 8192).expect("kept");
         assert!(users.has_password("bob", "geheim") && !users.has_password("bob", "secret"));
         assert!(!users.has_password("nobody", "secret"));
+        // One who has two passwords: whichever mechanism one is for.
+        users.put_password("bob", ScramMechanism::Sha256, "another", 4096).expect("kept");
+        assert!(users.has_password("bob", "geheim") && users.has_password("bob", "another"));
+        users.change("bob", ScramMechanism::Sha256, UserChange::Remove).expect("removed");
         assert_eq!(users.credential("nobody", ScramMechanism::Sha256), users.credential("nobody", ScramMechanism::Sha256));
         let again = Users::load(&disk).expect("read back");
         let all = [("ann with spaces", ScramMechanism::Sha256, 4096), ("bob", ScramMechanism::Sha512, 8192)];
