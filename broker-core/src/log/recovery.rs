@@ -38,7 +38,13 @@ struct Loaded {
 
 impl Log {
     /// Opens or makes a log; what a crash left behind the last whole batch is cut off, and said.
-    pub fn open(disk: Arc<dyn Disk>, folder: impl Into<String>, config: LogConfig, opening: Opening) -> io::Result<Self> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        folder: impl Into<String>,
+        config: impl Into<Arc<LogConfig>>,
+        opening: Opening,
+    ) -> io::Result<Self> {
+        let config = config.into();
         let place = Place { disk, folder: folder.into() };
         swap::finish(&place)?;
         let names = sweep(&place)?;

@@ -1,6 +1,7 @@
 //! Segments in order: append at the end, read anywhere, recover what a crash left.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -14,7 +15,8 @@ use super::times::TimeView;
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(super) place: Place,
-    pub(super) config: LogConfig,
+    /// Shared by a topic's logs.
+    pub(super) config: Arc<LogConfig>,
     /// Never empty; the last one is appended to.
     pub(super) segments: Vec<Segment>,
     /// The first offset that may be read: inside a segment if records before it were deleted.
@@ -57,7 +59,7 @@ pub(super) struct Opened {
 }
 
 impl Log {
-    pub(super) fn from_parts(place: Place, config: LogConfig, opened: Opened) -> Self {
+    pub(super) fn from_parts(place: Place, config: Arc<LogConfig>, opened: Opened) -> Self {
         let Opened { segments, start, end, recovery_point, snapshots, was_clean, unlisted, compacted_to, aborts_unknown } =
             opened;
         Self {
@@ -80,7 +82,7 @@ impl Log {
     }
 
     /// Other settings from now on; segments that are there keep the index that they have.
-    pub fn reconfigure(&mut self, config: LogConfig) {
+    pub fn reconfigure(&mut self, config: Arc<LogConfig>) {
         self.config = config;
     }
 

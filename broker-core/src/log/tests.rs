@@ -113,7 +113,7 @@ fn a_batch_that_unpacks_to_too_much_is_not_searched() {
     built[..8].copy_from_slice(&3i64.to_be_bytes());
     log.append(built.freeze(), 4, 101, 4).expect("appended");
     assert_eq!(find_timestamp(&mut log, 101), Some((4, 101)));
-    log.reconfigure(LogConfig { decompressed_bytes_max: 1000, ..config(1 << 20) });
+    log.reconfigure(Arc::new(LogConfig { decompressed_bytes_max: 1000, ..config(1 << 20) }));
     assert_eq!(find_timestamp(&mut log, 15), Some((2, 20)));
     let told = super::find_timestamp(|look| look(&mut log), 101).expect_err("too large").to_string();
     assert!(told.contains("offset 3: the gzip block holds more than 1000 bytes (message.decompressed.bytes.max)"), "{told}");

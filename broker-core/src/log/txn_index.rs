@@ -47,6 +47,12 @@ impl Aborted {
 pub(super) struct TxnIndex {
     base: i64,
     kind: &'static str,
+    /// Most segments have none, and there may be very many.
+    held: Option<Box<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
     file: IndexFile<ENTRY_BYTES>,
     last: Option<Aborted>,
     /// Whether the file holds what nobody has made durable, or begun to.
@@ -60,17 +66,23 @@ impl TxnIndex {
 
     /// In a file of another name: of a segment that is being written.
     pub fn named(base: i64, kind: &'static str) -> Self {
-        Self { base, kind, file: IndexFile::default(), last: None, unsynced: false }
+        Self { base, kind, held: None }
     }
 
     /// Opens what there is of a segment that ends at `end`; what is wrong with it, if it cannot be trusted.
     pub fn load(&mut self, place: &Place, end: i64) -> io::Result<Result<(), &'static str>> {
-        self.last = None;
-        if !self.file.load(place, self.base, self.kind)? {
+        self.held = None;
+        let mut file = IndexFile::default();
+        let whole = file.load(place, self.base, self.kind)?;
+        if file.file().is_none() {
+            return Ok(Ok(()));
+        }
+        let held = self.held.insert(Box::new(Held { file, ..Held::default() }));
+        if !whole {
             return Ok(Err("it ends within an entry"));
         }
         let mut before = self.base - 1;
-        for entry in self.file.view().entries(0) {
+        for entry in held.file.view().entries(0) {
             let entry = entry?;
             let aborted = Aborted::of(entry);
             let Aborted { producer_id, first_offset, last_offset, last_stable } = aborted;
@@ -83,30 +95,36 @@ impl TxnIndex {
             if producer_id < 0 || !(0..=last_offset + 1).contains(&last_stable) {
                 return Ok(Err("an entry is none"));
             }
-            (before, self.last) = (last_offset, Some(aborted));
+            (before, held.last) = (last_offset, Some(aborted));
         }
         Ok(Ok(()))
     }
 
     /// A marker stands in the segment. It is written at once: there are not many.
     pub fn note(&mut self, place: &Place, aborted: &Aborted) -> io::Result<()> {
-        self.file.push(aborted.bytes());
-        (self.last, self.unsynced) = (Some(*aborted), true);
-        self.file.flush(place, self.base, self.kind)
+        let held = self.held.get_or_insert_default();
+        held.file.push(aborted.bytes());
+        (held.last, held.unsynced) = (Some(*aborted), true);
+        held.file.flush(place, self.base, self.kind)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.last.is_none()
+        self.last().is_none()
+    }
+
+    fn last(&self) -> Option<Aborted> {
+        self.held.as_ref()?.last
     }
 
     /// The file, if it is there.
     pub fn file(&self) -> Option<Arc<dyn DiskFile>> {
-        self.file.file().cloned()
+        self.held.as_ref()?.file.file().cloned()
     }
 
     /// The file, if it has to be synced: with its marker, since nobody looks for an entry that is gone once the marker is durable.
     pub fn take_unsynced(&mut self) -> Option<Arc<dyn DiskFile>> {
-        if std::mem::take(&mut self.unsynced) { self.file() } else { None }
+        let held = self.held.as_mut()?;
+        if std::mem::take(&mut held.unsynced) { held.file.file().cloned() } else { None }
     }
 
     /// Makes these its entries, whatever the file holds. A crash leaves either, whole. True if something was changed.
@@ -120,10 +138,14 @@ impl TxnIndex {
             tracing::warn!(target: "broker_core::recovery", folder = %place.folder, file = name, entries = entries.len(), "an index of aborted transactions is made anew");
             replace(place.disk.as_ref(), &place.folder, &name, Bytes::copy_from_slice(&expected))?;
         }
-        self.file.load(place, self.base, self.kind)?;
-        self.last = entries.last().copied();
-        // It is what it was before a kill, perhaps, and nobody knows whether the disk has it.
-        self.unsynced = !changed && !expected.is_empty();
+        self.held = None;
+        if let Some(last) = entries.last() {
+            let held = self.held.get_or_insert_default();
+            held.file.load(place, self.base, self.kind)?;
+            held.last = Some(*last);
+            // It is what it was before a kill, perhaps, and nobody knows whether the disk has it.
+            held.unsynced = !changed;
+        }
         Ok(changed)
     }
 }
@@ -166,8 +188,9 @@ impl Log {
         let first = self.segments.partition_point(|segment| segment.base <= from).saturating_sub(1);
         let mut views = Vec::new();
         for segment in &self.segments[first..] {
-            let Some(last) = segment.aborts.last else { continue };
-            views.push(AbortedView(segment.aborts.file.view()));
+            let Some(held) = &segment.aborts.held else { continue };
+            let Some(last) = held.last else { continue };
+            views.push(AbortedView(held.file.view()));
             if last.last_stable >= upper {
                 break;
             }

@@ -29,7 +29,7 @@ mod upkeep_tests;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 
@@ -103,6 +103,8 @@ pub(crate) struct PartitionConfig {
     pub decompressed_bytes_max: usize,
     pub producer_id_expiration_ms: i64,
     pub producer_id_expiration_check_interval_ms: i64,
+    /// Made of the others when the first log asks, for all of them.
+    log: OnceLock<Arc<LogConfig>>,
 }
 
 impl PartitionConfig {
@@ -114,11 +116,12 @@ impl PartitionConfig {
             decompressed_bytes_max: broker.message_decompressed_bytes_max,
             producer_id_expiration_ms: broker.producer_id_expiration_ms,
             producer_id_expiration_check_interval_ms: broker.producer_id_expiration_check_interval_ms,
+            log: OnceLock::new(),
         }
     }
 
-    fn log(&self) -> LogConfig {
-        LogConfig::of(&self.topic, self.decompressed_bytes_max)
+    fn log(&self) -> Arc<LogConfig> {
+        self.log.get_or_init(|| Arc::new(LogConfig::of(&self.topic, self.decompressed_bytes_max))).clone()
     }
 
     fn max_batch_bytes(&self) -> usize {

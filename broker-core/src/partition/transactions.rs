@@ -22,9 +22,12 @@ pub struct TransactionEnd {
     pub committed: bool,
 }
 
-/// The undecided transactions of a partition.
+/// The undecided transactions of a partition. Most have none, and there may be very many partitions.
 #[derive(Debug, Default)]
-pub(super) struct Transactions {
+pub(super) struct Transactions(Option<Box<Undecided>>);
+
+#[derive(Debug, Default)]
+struct Undecided {
     /// The first offset of each open one, and its producer.
     open: BTreeSet<(i64, i64)>,
     /// First offset and marker's offset of those whose marker does not count yet, being not durable.
@@ -33,35 +36,42 @@ pub(super) struct Transactions {
 
 impl Transactions {
     pub fn begin(&mut self, first_offset: i64, producer: i64) {
-        self.open.insert((first_offset, producer));
+        self.0.get_or_insert_default().open.insert((first_offset, producer));
     }
 
     /// What is stable once such a marker counts: all before the first that is open still, or all up to the marker.
     pub fn stable_without(&self, first_offset: i64, producer: i64, marker: i64) -> i64 {
-        let mut others = self.open.iter().filter(|one| **one != (first_offset, producer));
+        let open = self.0.iter().flat_map(|undecided| &undecided.open);
+        let mut others = open.filter(|one| **one != (first_offset, producer));
         others.next().map_or(marker + 1, |(first, _)| *first)
     }
 
     /// One has a marker.
     pub fn end(&mut self, first_offset: i64, producer: i64, marker: i64) {
-        self.open.remove(&(first_offset, producer));
-        self.ending.insert(first_offset, marker);
+        let undecided = self.0.get_or_insert_default();
+        undecided.open.remove(&(first_offset, producer));
+        undecided.ending.insert(first_offset, marker);
     }
 
     /// Everything before an offset counts.
     pub fn settle(&mut self, high_watermark: i64) {
-        self.ending.retain(|_, marker| *marker >= high_watermark);
+        let Some(undecided) = &mut self.0 else { return };
+        undecided.ending.retain(|_, marker| *marker >= high_watermark);
+        if undecided.open.is_empty() && undecided.ending.is_empty() {
+            self.0 = None;
+        }
     }
 
     /// Whether there are markers that do not count yet.
     pub fn is_ending(&self) -> bool {
-        !self.ending.is_empty()
+        self.0.as_ref().is_some_and(|undecided| !undecided.ending.is_empty())
     }
 
     /// The first offset of all that are undecided; behind every offset if none is.
     pub fn first_unstable(&self) -> i64 {
-        let open = self.open.first().map_or(i64::MAX, |(first, _)| *first);
-        self.ending.first_key_value().map_or(open, |(first, _)| open.min(*first))
+        let Some(Undecided { open, ending }) = self.0.as_deref() else { return i64::MAX };
+        let open = open.first().map_or(i64::MAX, |(first, _)| *first);
+        ending.first_key_value().map_or(open, |(first, _)| open.min(*first))
     }
 }
 

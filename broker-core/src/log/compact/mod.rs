@@ -107,7 +107,7 @@ pub(super) struct Plan {
     /// Everything before it is durable.
     pub durable_to: i64,
     pub place: Place,
-    pub config: LogConfig,
+    pub config: Arc<LogConfig>,
 }
 
 /// A segment written anew, under its `.swap` name.

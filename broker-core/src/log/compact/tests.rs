@@ -299,7 +299,7 @@ fn a_batch_that_unpacks_to_too_much_stays_as_it_is() {
             append(&mut log, &[("a", Some("between"))], codec, None);
         }
         log.roll().expect("rolled");
-        log.reconfigure(LogConfig { decompressed_bytes_max: 1000, ..config(400) });
+        log.reconfigure(Arc::new(LogConfig { decompressed_bytes_max: 1000, ..config(400) }));
         let done = run(&mut log, 0, usize::MAX).expect("something to do");
         assert_eq!(done.to, 9, "{codec}");
         let kept: Vec<_> = contents(&mut log).into_iter().map(|(offset, ..)| offset).collect();
