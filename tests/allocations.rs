@@ -1,10 +1,10 @@
-//! Allocations of sending and of polling grow with batches, not with records, and a partition that nobody uses holds little. An
-//! allocator counts, so that everything here runs one after the other, in one test.
+//! Allocations of sending and of polling grow with batches, not with records. An allocator counts them, so that everything
+//! here runs one after the other, in one test.
 
 use std::alloc::System;
 use std::time::Duration;
 
-use broker_core::record::{BatchBuilder, batches};
+use broker_core::record::batches;
 use broker_core::{Broker, BrokerBuilder, NewTopic};
 use kafka_listener::client::embedded::EmbeddedBackend;
 use kafka_listener::client::{Backend, Consumer, Polled, Properties, SeekTo, StartOffset, TopicPartition};
@@ -147,30 +147,4 @@ fn allocations_of_produce_and_fetch_grow_with_batches_not_with_records() {
     let dir = tempfile::tempdir().expect("a folder");
     run(sends_and_polls("in memory", Broker::builder()));
     run(sends_and_polls("on files", Broker::builder().dir(dir.path())));
-    run(idle_partitions_are_small());
-}
-
-/// A broker may have very many partitions, most of which are idle: what 500 more take.
-async fn idle_partitions_are_small() {
-    let (few, many) = (held_by(100).await, held_by(600).await);
-    let each = (many - few) / 500;
-    assert!(each <= 1024, "{each} bytes of heap for each idle partition");
-}
-
-/// Bytes of heap that a broker with so many partitions holds when it was opened.
-async fn held_by(partitions: i32) -> usize {
-    let dir = tempfile::tempdir().expect("a folder");
-    let broker = Broker::open(dir.path()).expect("opened");
-    broker.create_topic(&NewTopic::new(TOPIC).partitions(partitions)).expect("made");
-    for number in 0..partitions {
-        let mut batch = BatchBuilder::new();
-        batch.append(broker.clock().wall_ms(), Some(b"key"), Some(b"value"), &[]);
-        broker.partition(TOPIC, number).expect("there").produce(batch.build()).expect("produced");
-    }
-    broker.close().await.expect("closed");
-    drop(broker);
-    let region = Region::new(ALLOCATOR);
-    let _broker = Broker::open(dir.path()).expect("opened again");
-    let change = region.change();
-    change.bytes_allocated - change.bytes_deallocated
 }
