@@ -10,7 +10,7 @@ use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::{check_alterable, check_right, text};
+use super::{check_alterable, check_right, repeated, text};
 use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -20,7 +20,7 @@ use crate::server::shape::{BOOL, Field, I8, TEXT, array};
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[I8, TEXT, array(&[TEXT, TEXT])]), BOOL];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: AlterConfigsRequest) -> AlterConfigsResponse {
-    let names: Vec<_> = body.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
+    let names = repeated(body.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())));
     let responses = body.resources.into_iter().map(|resource| {
         let (kind, name) = (resource.resource_type, resource.resource_name.clone());
         let right = check_right(client, Operation::AlterConfigs, kind, &name);

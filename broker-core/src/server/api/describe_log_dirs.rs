@@ -4,7 +4,7 @@
 //! - Nothing lags behind, and no log is being moved.
 //! - How large the volume is, and how much of it is free (4), is not known: -1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
@@ -29,12 +29,13 @@ pub(in crate::server) async fn answer(
         return DescribeLogDirsResponse::default().with_error_code(if request.version >= 3 { error.code().code() } else { 0 });
     }
     let broker = &client.shared.broker;
+    let wanted: Option<BTreeSet<(&str, i32)>> = body.topics.as_ref().map(|topics| {
+        topics.iter().flat_map(|topic| topic.partitions.iter().map(|partition| (topic.topic.as_str(), *partition))).collect()
+    });
     let mut topics = BTreeMap::<_, Vec<_>>::new();
     for partition in broker.partitions() {
         let id = partition.topic_partition();
-        let asked = body.topics.as_ref().is_none_or(|topics| {
-            topics.iter().any(|topic| *topic.topic.0 == *id.topic && topic.partitions.contains(&id.partition))
-        });
+        let asked = wanted.as_ref().is_none_or(|wanted| wanted.contains(&(&*id.topic, id.partition)));
         if asked {
             let size = i64::try_from(partition.size()).unwrap_or(i64::MAX);
             let found = DescribeLogDirsPartition::default().with_partition_index(id.partition).with_partition_size(size);

@@ -9,7 +9,7 @@ use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsRe
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::{check_alterable, check_right, text};
+use super::{check_alterable, check_right, repeated, text};
 use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -27,7 +27,7 @@ const SUBTRACT: i8 = 3;
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[I8, TEXT, array(&[TEXT, I8, TEXT])]), BOOL];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> IncrementalAlterConfigsResponse {
-    let names: Vec<_> = body.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
+    let names = repeated(body.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())));
     let responses = body.resources.into_iter().map(|resource| {
         let (kind, name) = (resource.resource_type, resource.resource_name.clone());
         let right = check_right(client, Operation::AlterConfigs, kind, &name);

@@ -43,7 +43,9 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
                 },
             };
             let mut told = Vec::new();
-            for topic in distinct(topics, |topic| (topic.name.clone(), topic.topic_id)) {
+            // Beside an id, a name says nothing.
+            let called = |topic: &MetadataRequestTopic| topic.topic_id.is_nil().then(|| topic.name.clone());
+            for topic in distinct(topics, |topic| (called(topic), topic.topic_id)) {
                 told.push(one(topic));
                 // Topics may have been made: others have their turn.
                 consume_budget().await;

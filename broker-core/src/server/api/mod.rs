@@ -150,9 +150,15 @@ fn refuse_resource(kind: i8) -> Error {
     )
 }
 
-/// Whether the settings of something can be changed at all; `all` is what the request names.
-fn check_alterable(all: &[(i8, StrBytes)], kind: i8, name: &str) -> Result<(), Error> {
-    if all.iter().filter(|one| one.0 == kind && one.1.as_str() == name).count() > 1 {
+/// What stands more than once among these.
+fn repeated(all: impl Iterator<Item = (i8, StrBytes)>) -> BTreeSet<(i8, StrBytes)> {
+    let mut seen = BTreeSet::new();
+    all.filter(|one| !seen.insert(one.clone())).collect()
+}
+
+/// Whether the settings of something can be changed at all; `repeated` is what the request names more than once.
+fn check_alterable(repeated: &BTreeSet<(i8, StrBytes)>, kind: i8, name: &StrBytes) -> Result<(), Error> {
+    if repeated.contains(&(kind, name.clone())) {
         return Err(Error::new(ErrorCode::InvalidRequest, format!("'{name}' stands more than once in one request")));
     }
     match kind {

@@ -92,7 +92,7 @@ fn stored(client: &Client, group: &str, asked: Option<&[OffsetFetchRequestTopics
             let name: std::sync::Arc<str> = topic.name.as_str().into();
             topic.partition_indexes.iter().map(move |index| TopicPartition::new(name.clone(), *index)).collect::<Vec<_>>()
         };
-        topics.iter().filter(|topic| sees(&topic.name)).flat_map(of).collect()
+        distinct(topics.iter().filter(|topic| sees(&topic.name)).flat_map(of).collect(), TopicPartition::clone)
     });
     let mut topics: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (partition, stored) in client.shared.broker.fetch_offsets(group, wanted.as_deref()) {

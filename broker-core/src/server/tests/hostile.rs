@@ -1,16 +1,18 @@
 //! Clients that do not mean well, or are broken; and one that does, and notices nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use kafka_protocol::messages::{
     ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DescribeClusterRequest, DescribeGroupsRequest,
-    FindCoordinatorRequest, GroupId, JoinGroupRequest, MetadataRequest, OffsetFetchRequest, TopicName,
+    FindCoordinatorRequest, GroupId, IncrementalAlterConfigsRequest, JoinGroupRequest, MetadataRequest, OffsetFetchRequest,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -283,6 +285,43 @@ async fn what_is_asked_for_again_and_again_is_told_once() {
     let all_of = |called| OffsetFetchRequestGroup::default().with_group_id(group(called)).with_topics(None);
     let asked = OffsetFetchRequest::default().with_groups(vec![all_of("a"), all_of("b"), all_of("a")]);
     assert_eq!(bench.ask(8, &asked).await.groups.len(), 2);
+}
+
+/// By its id a topic is named whatever name stands beside it.
+#[tokio::test]
+async fn a_topic_is_told_of_once_by_its_id() {
+    let mut bench = Bench::new().await;
+    bench.broker.create_topic(&NewTopic::new("wide").partitions(1000)).expect("made");
+    let by_name = MetadataRequestTopic::default().with_name(Some(name("wide")));
+    let id = bench.ask(10, &MetadataRequest::default().with_topics(Some(vec![by_name]))).await.topics[0].topic_id;
+    let beside = |number: i32| Some(TopicName(StrBytes::from_string(number.to_string())));
+    let topics = (0..1000).map(|number| MetadataRequestTopic::default().with_name(beside(number)).with_topic_id(id)).collect();
+    let told = bench.ask(12, &MetadataRequest::default().with_topics(Some(topics))).await;
+    assert_eq!(told.topics.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>(), [1000]);
+}
+
+#[tokio::test]
+async fn a_stored_offset_is_told_once() {
+    let mut bench = Bench::new().await;
+    let topic = |indexes| OffsetFetchRequestTopic::default().with_name(name("t")).with_partition_indexes(indexes);
+    let asked = OffsetFetchRequest::default().with_group_id(GroupId(StrBytes::from_static_str("g")));
+    let asked = asked.with_topics(Some(vec![topic(vec![0; 10_000]), topic(vec![0, 1])]));
+    let told = bench.ask(5, &asked).await;
+    let told: Vec<Vec<i32>> =
+        told.topics.iter().map(|topic| topic.partitions.iter().map(|one| one.partition_index).collect()).collect();
+    assert_eq!(told, [[0, 1]]);
+}
+
+/// Each of them is held against all others, but not one by one.
+#[tokio::test]
+async fn settings_of_what_is_named_very_often_are_refused_soon() {
+    let mut bench = Bench::new().await;
+    let from = Instant::now();
+    let resource = || AlterConfigsResource::default().with_resource_type(2).with_resource_name(StrBytes::from_static_str("t"));
+    let request = IncrementalAlterConfigsRequest::default().with_resources((0..100_000).map(|_| resource()).collect());
+    let told = bench.ask(0, &request).await;
+    assert_eq!((told.responses.len(), told.responses[99_999].error_code), (100_000, ErrorCode::InvalidRequest.code()));
+    assert!(from.elapsed() < MANY, "{:?}", from.elapsed());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What one without rights sees: less, and no more than that.
 
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -127,6 +128,20 @@ async fn a_topic_is_made_on_the_way_by_who_may_make_it() {
     // The right to make it is none to see it.
     assert_eq!(bench.ask(12, &asked("other")).await.topics[0].error_code, 29);
     assert_eq!(bench.broker.topic("other"), None);
+}
+
+/// How many partitions a request may make is no way to count those of others' topics.
+#[tokio::test]
+async fn partitions_of_others_topics_do_not_count() {
+    let mut bench = guarded().await;
+    bench.broker.create_topic(&NewTopic::new("secret").partitions(2)).expect("a topic");
+    allow(&bench, Operation::Alter, "t");
+    let topic = |called, count| CreatePartitionsTopic::default().with_name(name(called)).with_count(count).with_assignments(None);
+    for count in [10_001, 10_003] {
+        let request = CreatePartitionsRequest::default().with_topics(vec![topic("secret", count), topic("t", 3)]);
+        let told = bench.ask(3, &request.with_validate_only(true)).await;
+        assert_eq!(told.results.iter().map(|topic| topic.error_code).collect::<Vec<_>>(), [29, 0], "{count}");
+    }
 }
 
 #[tokio::test]
