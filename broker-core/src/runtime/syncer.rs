@@ -55,9 +55,11 @@ impl Line {
 
 impl Flusher for Line {
     fn flush(&self, partition: &PartitionHandle) {
+        // Held until the lock is free: whoever lets go of it last closes the line, and takes the lock for that.
+        let syncer = self.syncer.upgrade();
         let waits = {
             let mut state = self.state();
-            let waits = self.on_thread && !state.over && self.syncer.upgrade().is_some_and(|syncer| syncer.is_running());
+            let waits = self.on_thread && !state.over && syncer.as_ref().is_some_and(|syncer| syncer.is_running());
             if waits {
                 state.partitions.push(partition.clone());
             }
