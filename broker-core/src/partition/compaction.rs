@@ -15,7 +15,14 @@ impl PartitionHandle {
             return Ok(None);
         }
         let now = self.0.surroundings.clock.wall_ms();
-        let looked = dirt(&mut self.state().log, now, topic.min_compaction_lag_ms, self.stable_offset());
+        let looked = {
+            let mut state = self.state();
+            // Again, under the lock: who looks may make an index anew.
+            if self.is_deleted() {
+                return Ok(None);
+            }
+            dirt(&mut state.log, now, topic.min_compaction_lag_ms, self.stable_offset())
+        };
         let dirt = looked.map_err(|error| storage(&self.0.id, "cannot be compacted", error))?;
         if dirt.dirty_bytes == 0 {
             return Ok(None);
@@ -28,8 +35,15 @@ impl PartitionHandle {
         Ok((ratio > topic.min_cleanable_dirty_ratio).then_some(ratio))
     }
 
-    /// Compacts what may be compacted, whether or not it is worth it. `dedupe_bytes` bounds the memory for keys.
+    /// Compacts what may be compacted, whether or not it is worth it. `dedupe_bytes` bounds the memory for keys. Ends early, with
+    /// nothing done, if its topic is deleted meanwhile.
     pub(crate) fn compact(&self, dedupe_bytes: usize) -> Result<Option<Compacted>, Error> {
+        let Some(_alone) = self.housework() else { return Ok(None) };
+        let compacted = self.compact_alone(dedupe_bytes);
+        if self.is_deleted() { Ok(None) } else { compacted }
+    }
+
+    fn compact_alone(&self, dedupe_bytes: usize) -> Result<Option<Compacted>, Error> {
         let stable = self.stable_offset();
         if self.state().producers.have_transactions() {
             // The markers too: what one decides must not be acted on before it is safe.
@@ -45,6 +59,7 @@ impl PartitionHandle {
             delete_retention_ms: config.topic.delete_retention_ms,
             dedupe_bytes,
             stable,
+            is_over: &|| self.is_deleted(),
             is_producers_last: &is_producers_last,
         };
         compact(|look| look(&mut self.state().log), &wanted).map_err(|error| storage(&self.0.id, "cannot be compacted", error))

@@ -153,6 +153,8 @@ struct Partition {
     /// The first offset that is not decided; behind every offset if there is no such transaction.
     unstable: AtomicI64,
     deleted: AtomicBool,
+    /// Held by who changes files without the partition's lock. Taken before that.
+    housework: Mutex<()>,
     watchers: signal::Watchers,
 }
 
@@ -202,6 +204,7 @@ impl PartitionHandle {
             end,
             unstable,
             deleted,
+            housework: Mutex::default(),
             watchers,
         })))
     }
@@ -418,6 +421,9 @@ impl PartitionHandle {
     /// Makes everything durable, so that nothing has to be looked through when it is opened again.
     pub(crate) fn close(&self) -> Result<(), Error> {
         let mut state = self.state();
+        if self.is_deleted() {
+            return Ok(());
+        }
         state.snapshot().and_then(|()| state.log.close()).map_err(|error| storage(&self.0.id, "cannot be synced", error))
     }
 
@@ -442,6 +448,8 @@ impl PartitionHandle {
         let state = self.state();
         self.0.deleted.store(true, Ordering::Release);
         drop(state);
+        // Housework that is under way sees it and ends.
+        drop(self.0.housework.lock().unwrap_or_else(PoisonError::into_inner));
         self.settle();
     }
 

@@ -1,14 +1,22 @@
 //! What is done to a partition beside reading and writing: old records go.
 
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::{PartitionHandle, storage};
 use crate::error::{Error, ErrorCode};
 
 impl PartitionHandle {
+    /// To be held by who changes files without the partition's lock: a deletion waits for it. `None` if it was deleted.
+    pub(super) fn housework(&self) -> Option<MutexGuard<'_, ()>> {
+        let alone = self.0.housework.lock().unwrap_or_else(PoisonError::into_inner);
+        (!self.is_deleted()).then_some(alone)
+    }
+
     /// Removes the segments that are to go by now, and forgets producers that write no more. Segments' files stay for
     /// `file.delete.delay.ms`.
     pub(crate) fn retain(&self) -> Result<(), Error> {
+        let Some(_alone) = self.housework() else { return Ok(()) };
         let (clock, config) = (&self.0.surroundings.clock, self.config());
         let failed = |error| storage(&self.0.id, "cannot drop old records", error);
         let (leaving, delay) = {
@@ -30,22 +38,17 @@ impl PartitionHandle {
             return Ok(());
         }
         let renamed = leaving.rename();
-        if renamed.is_err() && self.is_deleted() {
-            return Ok(());
-        }
         self.state().log.doom(clock.monotonic_ms().saturating_add(delay), renamed.map_err(failed)?);
         Ok(())
     }
 
     /// Removes the files of segments that went long enough ago; when to look again, if there are others.
     pub(crate) fn remove_files(&self) -> Result<Option<u64>, Error> {
+        let Some(_alone) = self.housework() else { return Ok(None) };
         let mut state = self.state();
         let remove = state.log.take_doomed(self.0.surroundings.clock.monotonic_ms());
         let next = state.log.next_doom();
         drop(state);
-        if self.is_deleted() {
-            return Ok(None);
-        }
         remove().map(|()| next).map_err(|error| storage(&self.0.id, "cannot drop old records", error))
     }
 

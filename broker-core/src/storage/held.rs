@@ -1,9 +1,9 @@
-//! For tests: a disk on which a change takes as long as the test wants: a file that takes another one's place, or a folder that goes.
+//! For tests: a disk on which a change takes as long as the test wants: a file that takes another one's place, a folder that goes, or
+//! whatever comes to a file of a certain name.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Disk, DiskFile, MemoryDisk};
@@ -11,32 +11,58 @@ use super::{Disk, DiskFile, MemoryDisk};
 /// How long anything may take, of real time.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Files in memory. When the test wants it, the next change first tells it, and then waits to be let go.
+/// How long who may have to wait for the change gets, of real time, before the change goes on.
+const HEAD_START: Duration = Duration::from_millis(300);
+
+/// What is held up next.
+#[derive(Debug, Clone, Copy)]
+enum Armed {
+    Change,
+    /// What makes a file whose name holds this.
+    Making(&'static str),
+}
+
+type Next = Arc<Mutex<Option<Armed>>>;
+
+fn next(armed: &Next) -> MutexGuard<'_, Option<Armed>> {
+    armed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When the test wants it, the next change of these files first tells it, and then waits to be let go.
 #[derive(Debug)]
 pub(crate) struct HeldDisk {
-    files: MemoryDisk,
-    armed: Arc<AtomicBool>,
+    files: Arc<dyn Disk>,
+    armed: Next,
     gate: Mutex<(Sender<()>, Receiver<()>)>,
 }
 
 /// The test's side of it.
 #[derive(Debug)]
 pub(crate) struct Holder {
-    armed: Arc<AtomicBool>,
+    armed: Next,
     reached: Receiver<()>,
     go: Sender<()>,
 }
 
 impl HeldDisk {
     pub fn with_holder() -> (Arc<dyn Disk>, Holder) {
+        Self::over(Arc::new(MemoryDisk::new()))
+    }
+
+    pub fn over(files: Arc<dyn Disk>) -> (Arc<dyn Disk>, Holder) {
         let ((told, reached), (go, let_go)) = (channel(), channel());
-        let armed = Arc::new(AtomicBool::new(false));
-        let disk = Self { files: MemoryDisk::new(), armed: armed.clone(), gate: Mutex::new((told, let_go)) };
+        let armed = Next::default();
+        let disk = Self { files, armed: armed.clone(), gate: Mutex::new((told, let_go)) };
         (Arc::new(disk), Holder { armed, reached, go })
     }
 
-    fn pass(&self) -> io::Result<()> {
-        if self.armed.swap(false, Ordering::AcqRel) {
+    fn pass(&self, is_change: bool, makes: Option<&str>) -> io::Result<()> {
+        let is_it = |armed: &mut Armed| match *armed {
+            Armed::Change => is_change,
+            Armed::Making(part) => makes.is_some_and(|name| name.contains(part)),
+        };
+        let reached = next(&self.armed).take_if(is_it).is_some();
+        if reached {
             let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
             gate.0.send(()).map_err(|_| io::Error::other("the test is over"))?;
             gate.1.recv_timeout(DEADLINE).map_err(io::Error::other)?;
@@ -48,7 +74,7 @@ impl HeldDisk {
 impl Holder {
     /// Runs `change` up to the disk, then `meanwhile` beside it, which must not wait for it; then lets it end.
     pub fn beside(&self, change: impl FnOnce() + Send, meanwhile: impl FnOnce() + Send) {
-        self.armed.store(true, Ordering::Release);
+        *next(&self.armed) = Some(Armed::Change);
         std::thread::scope(|scope| {
             let changing = scope.spawn(change);
             self.reached.recv_timeout(DEADLINE).expect("the change reaches the disk");
@@ -62,6 +88,25 @@ impl Holder {
             ended.expect("what goes on beside a change does not wait for the disk");
             changing.join().expect("the change is made");
             beside.join().expect("what went on beside it");
+        });
+    }
+
+    /// Runs `change` up to where it makes a file whose name holds `part`, then `meanwhile`, which may have to wait for the change to
+    /// end: that goes on as soon as `meanwhile` is through, or has had the time for it.
+    pub fn across(&self, part: &'static str, change: impl FnOnce() + Send, meanwhile: impl FnOnce() + Send) {
+        *next(&self.armed) = Some(Armed::Making(part));
+        std::thread::scope(|scope| {
+            let changing = scope.spawn(change);
+            self.reached.recv_timeout(DEADLINE).expect("the change reaches the disk");
+            let (done, is_done) = channel();
+            let across = scope.spawn(move || {
+                meanwhile();
+                let _ = done.send(());
+            });
+            let _ = is_done.recv_timeout(HEAD_START);
+            self.go.send(()).expect("the change waits");
+            changing.join().expect("the change is made");
+            across.join().expect("what came across it");
         });
     }
 }
@@ -88,6 +133,7 @@ impl Disk for HeldDisk {
     }
 
     fn open(&self, folder: &str, file: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.pass(false, Some(file))?;
         self.files.open(folder, file)
     }
 
@@ -96,7 +142,7 @@ impl Disk for HeldDisk {
     }
 
     fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()> {
-        self.pass()?;
+        self.pass(true, Some(to))?;
         self.files.rename(folder, from, to)
     }
 
@@ -105,7 +151,7 @@ impl Disk for HeldDisk {
     }
 
     fn remove_folder(&self, folder: &str) -> io::Result<()> {
-        self.pass()?;
+        self.pass(true, None)?;
         self.files.remove_folder(folder)
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Compaction<'a> {
     pub dedupe_bytes: usize,
     /// Everything before it is decided, by markers that are durable; nothing behind is touched.
     pub stable: i64,
+    /// Whether the log is of no more use: what was begun is left, with an error.
+    pub is_over: &'a dyn Fn() -> bool,
     /// Whether the batch, which has a producer, is the last one of what is known of that producer.
     pub is_producers_last: &'a dyn Fn(&Batch) -> bool,
 }
@@ -146,7 +148,7 @@ pub(crate) fn compact(
     plan.sources.retain(|source| source.end <= plan.durable_to);
     let upper = plan.sources.last().map_or(0, |source| source.end);
     let aborts = Aborts::new(overlapping(&plan.aborts, 0, upper)?);
-    let (keys, to) = collect(&plan, &aborts, wanted.dedupe_bytes)?;
+    let (keys, to) = collect(&plan, &aborts, wanted)?;
     if to <= plan.compacted_to {
         return Ok(None);
     }
@@ -160,7 +162,7 @@ pub(crate) fn compact(
     for group in groups(&looked_at, &plan.config) {
         let before: u64 = group.iter().map(|source| source.size).sum();
         done.bytes_before += before;
-        let Some((fresh, size)) = write(&plan, group, &rule, &mut begun, wanted.is_producers_last)? else {
+        let Some((fresh, size)) = write(&plan, group, &rule, &mut begun, wanted)? else {
             done.bytes_after += before;
             continue;
         };
@@ -173,10 +175,10 @@ pub(crate) fn compact(
 }
 
 /// The last offset of each key from the first dirty one on, as far as memory reaches, and behind which offset it ends.
-fn collect(plan: &Plan, aborts: &Aborts, most: usize) -> io::Result<(Keys, i64)> {
-    let (mut keys, mut to) = (Keys::new(most), plan.compacted_to);
+fn collect(plan: &Plan, aborts: &Aborts, wanted: &Compaction<'_>) -> io::Result<(Keys, i64)> {
+    let (mut keys, mut to) = (Keys::new(wanted.dedupe_bytes), plan.compacted_to);
     for source in plan.sources.iter().filter(|source| source.end > plan.compacted_to) {
-        let mut batches = Walk::new(source);
+        let mut batches = Walk::new(source, wanted.is_over);
         while let Some(batch) = batches.next()? {
             if batch.last_offset() < plan.compacted_to {
                 continue;
@@ -239,18 +241,18 @@ fn write(
     group: &[Source],
     rule: &Rule<'_>,
     begun: &mut Begun,
-    is_producers_last: &dyn Fn(&Batch) -> bool,
+    wanted: &Compaction<'_>,
 ) -> io::Result<Option<(Fresh, u64)>> {
     let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(None) };
     let mut out = Writer::new(plan, first.base)?;
     out.has_aborts = group.iter().any(|source| source.has_aborts);
     let mut changed = group.len() > 1;
     for source in group {
-        let mut batches = Walk::new(source);
+        let mut batches = Walk::new(source, wanted.is_over);
         while let Some(batch) = batches.next()? {
             let left = rule.apply(&batch, begun).map_err(io::Error::other)?;
             let ends_segment = batch.last_offset() == last.end - 1;
-            let needed = ends_segment || batch.producer_id() >= 0 && is_producers_last(&batch);
+            let needed = ends_segment || batch.producer_id() >= 0 && (wanted.is_producers_last)(&batch);
             let is_there = !matches!(left, Left::Nothing);
             match left {
                 Left::Same if batch.count() > 0 || needed => out.put(batch.bytes().clone())?,
@@ -282,15 +284,19 @@ struct Walk<'s> {
     source: &'s Source,
     position: u64,
     ahead: Bytes,
+    is_over: &'s dyn Fn() -> bool,
 }
 
 impl<'s> Walk<'s> {
-    fn new(source: &'s Source) -> Self {
-        Self { source, position: 0, ahead: Bytes::new() }
+    fn new(source: &'s Source, is_over: &'s dyn Fn() -> bool) -> Self {
+        Self { source, position: 0, ahead: Bytes::new(), is_over }
     }
 
     /// A damaged batch is an error: what cannot be read is not thrown away.
     fn next(&mut self) -> io::Result<Option<Batch>> {
+        if (self.is_over)() {
+            return Err(io::Error::other("the log is of no more use: it is not compacted"));
+        }
         while self.position < self.source.size {
             match Batch::parse(&self.ahead) {
                 Ok(batch) => {

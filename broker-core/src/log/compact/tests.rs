@@ -48,7 +48,8 @@ fn run(log: &mut Log, now: i64, dedupe_bytes: usize) -> Option<Compacted> {
 }
 
 fn run_with(log: &mut Log, now: i64, dedupe_bytes: usize, is_producers_last: &dyn Fn(&Batch) -> bool) -> Option<Compacted> {
-    let wanted = Compaction { now, min_lag_ms: 0, delete_retention_ms: HOUR, dedupe_bytes, stable: i64::MAX, is_producers_last };
+    let (delete_retention_ms, stable, is_over) = (HOUR, i64::MAX, &|| false);
+    let wanted = Compaction { now, min_lag_ms: 0, delete_retention_ms, dedupe_bytes, stable, is_over, is_producers_last };
     log.sync().expect("synced");
     compact(|look| look(log), &wanted).expect("compacted")
 }
@@ -144,6 +145,7 @@ fn what_is_not_durable_is_not_compacted() {
         delete_retention_ms: HOUR,
         dedupe_bytes: usize::MAX,
         stable: i64::MAX,
+        is_over: &|| false,
         is_producers_last: &|_| false,
     };
     assert_eq!(compact(|look| look(&mut log), &wanted).expect("looked"), None);
@@ -277,6 +279,7 @@ fn what_is_young_and_what_is_appended_to_stays() {
         delete_retention_ms: 0,
         dedupe_bytes: usize::MAX,
         stable: i64::MAX,
+        is_over: &|| false,
         is_producers_last: &|_| false,
     };
     let done = compact(|look| look(&mut log), &wanted).expect("compacted").expect("something to do");
@@ -332,6 +335,7 @@ fn a_damaged_batch_is_an_error_and_nothing_is_thrown_away() {
         delete_retention_ms: 0,
         dedupe_bytes: usize::MAX,
         stable: i64::MAX,
+        is_over: &|| false,
         is_producers_last: &|_| false,
     };
     let error = compact(|look| look(&mut log), &wanted).expect_err("damaged");
@@ -409,6 +413,7 @@ fn a_crash_at_any_operation_leaves_every_keys_last_record() {
                 delete_retention_ms: HOUR,
                 dedupe_bytes: usize::MAX,
                 stable: i64::MAX,
+                is_over: &|| false,
                 is_producers_last: &|_| false,
             };
             done = compact(|look| look(&mut log), &wanted).is_ok();
