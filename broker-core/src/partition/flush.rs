@@ -2,6 +2,7 @@
 //! everybody else who wrote meanwhile: one sync serves them all, and it is made without the partition's lock.
 
 use std::fmt;
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use super::{PartitionHandle, State, storage};
@@ -122,20 +123,24 @@ impl PartitionHandle {
     }
 
     fn sync_and_settle(&self, job: std::io::Result<Option<crate::log::SyncJob>>) {
-        if let Ok(Some(job)) = job {
-            let result = job.run();
-            if let Err(error) = self.state().log.finish_sync(&job, result) {
-                tracing::error!(target: "broker_core::storage", partition = %self.0.id, %error, "a sync failed: no more writes are taken");
-            }
+        let Ok(Some(job)) = job else { return self.settle() };
+        let result = job.run();
+        let mut state = self.state();
+        if let Err(error) = state.log.finish_sync(&job, result) {
+            tracing::error!(target: "broker_core::storage", partition = %self.0.id, %error, "a sync failed: no more writes are taken");
         }
-        self.settle();
+        self.settle_all(state);
     }
 
     /// Shows what counts by now, and tells who waited for it.
     pub(super) fn settle(&self) {
+        self.settle_all(self.state());
+    }
+
+    /// The same, in one go with what made it count.
+    pub(super) fn settle_all(&self, mut state: MutexGuard<'_, State>) {
         let mut told: Vec<(Waiting, Result<(), Error>)> = Vec::new();
         {
-            let mut state = self.state();
             let State { log, flushing, producers, .. } = &mut *state;
             if let Err(error) = log.check_sound() {
                 let text = error.to_string();
@@ -155,6 +160,7 @@ impl PartitionHandle {
                 told.extend(flushing.waiting.extract_if(.., |waiting| waiting.end <= end).map(|waiting| (waiting, Ok(()))));
             }
         }
+        drop(state);
         self.0.watchers.notify();
         told.into_iter().for_each(|(waiting, result)| (waiting.done)(result));
     }

@@ -306,15 +306,17 @@ impl PartitionHandle {
             // Before the end that shows it.
             self.0.unstable.fetch_min(base_offset, Ordering::Release);
         }
-        let asked = self.append(&mut state, batch, checked.count, (max_timestamp, now), config.topic.flush_ms);
-        if asked.is_err() {
+        let written = self.write(&mut state, batch, checked.count, (max_timestamp, now));
+        if written.is_err() {
             self.settle_transactions(&mut state.producers, self.end_offset());
         }
-        let ask = asked?;
+        written?;
         if let Some(producer) = producer {
+            // Before anything is settled: what this batch begins is undecided.
             state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
             state.producers.note(producer, appended, now);
         }
+        let ask = self.appended(&mut state, config.topic.flush_ms);
         self.tell(state);
         self.ask(ask);
         let end_offset = base_offset + i64::from(checked.count);
@@ -349,21 +351,19 @@ impl PartitionHandle {
         }
     }
 
+    /// Writes a sound batch, which may be read then, or must be durable first.
+    fn append(&self, state: &mut State, batch: BytesMut, count: i32, times: (i64, i64), flush_ms: i64) -> Result<Ask, Error> {
+        self.write(state, batch, count, times)?;
+        Ok(self.appended(state, flush_ms))
+    }
+
     /// Gives a sound batch the next offsets and writes it.
-    fn append(
-        &self,
-        state: &mut State,
-        mut batch: BytesMut,
-        count: i32,
-        (max_timestamp, now): (i64, i64),
-        flush_ms: i64,
-    ) -> Result<Ask, Error> {
+    fn write(&self, state: &mut State, mut batch: BytesMut, count: i32, (max_timestamp, now): (i64, i64)) -> Result<(), Error> {
         let base_offset = state.log.end();
         append::stamp_offset(&mut batch, base_offset);
         let last_offset = base_offset + i64::from(count) - 1;
         let written = state.append(batch.freeze(), last_offset, max_timestamp, now);
-        written.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
-        Ok(self.appended(state, flush_ms))
+        written.map_err(|error| storage(&self.0.id, "takes no writes", error))
     }
 
     /// Whole batches from the one that holds `offset` on; empty at the end. At least one batch whatever `max_bytes` says.
@@ -433,8 +433,9 @@ impl PartitionHandle {
         let job = self.state().log.begin_sync(true).map_err(failed)?;
         let Some(job) = job else { return Ok(()) };
         let result = job.run();
-        let finished = self.state().log.finish_sync(&job, result).map_err(failed);
-        self.settle();
+        let mut state = self.state();
+        let finished = state.log.finish_sync(&job, result).map_err(failed);
+        self.settle_all(state);
         finished
     }
 
