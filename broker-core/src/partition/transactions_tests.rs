@@ -238,15 +238,33 @@ impl Flusher for Never {
     fn look_again(&self) {}
 }
 
-#[test]
-fn a_marker_decides_when_it_is_durable() {
+/// Flushes when the test says so.
+fn unflushed(flush_messages: i64) -> World {
     let mut topic = with(crate::topic_config::TopicConfig::default());
-    topic.topic.flush_messages = 1;
+    topic.topic.flush_messages = flush_messages;
     let time = Time(Arc::new(AtomicI64::new(NOW)));
     let surroundings =
         Surroundings { disk: Arc::new(MemoryDisk::new()), clock: Arc::new(time.clone()), flusher: Arc::new(Never) };
     let opened = PartitionHandle::open(Arc::new(surroundings), TopicPartition::new("t", 0), topic, Opening::default());
-    let world = World { disk: MemoryDisk::new(), time, partition: opened.expect("opened") };
+    World { disk: MemoryDisk::new(), time, partition: opened.expect("opened") }
+}
+
+#[test]
+fn a_transaction_that_begins_as_a_marker_comes_to_count_is_undecided() {
+    let world = unflushed(2);
+    world.put(1, 0);
+    world.end(1, true);
+    assert_eq!((world.partition.end_offset(), world.stable()), (1, 0), "the marker waits for the disk");
+    world.partition.state().log.sync().expect("synced");
+    world.put(2, 0);
+    assert_eq!((world.partition.end_offset(), world.stable()), (3, 2));
+    world.partition.flush();
+    assert_eq!((world.stable(), world.start_of(2)), (2, Some(2)));
+}
+
+#[test]
+fn a_marker_decides_when_it_is_durable() {
+    let world = unflushed(1);
     world.put(1, 0);
     world.partition.flush();
     assert_eq!((world.partition.end_offset(), world.stable()), (1, 0));
