@@ -1,9 +1,8 @@
 //! What compaction makes of transactions, at every place a crash may come.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::tests::{NOW, all, around, but};
+use super::tests::{Time, all, around, but};
 use super::{CommittedOnly, PartitionConfig, PartitionHandle, TransactionEnd};
 use crate::id::TopicPartition;
 use crate::log::Opening;
@@ -13,19 +12,6 @@ use crate::time::Clock;
 use crate::topic_config::CleanupPolicy;
 
 const HOUR: i64 = 3_600_000;
-
-#[derive(Debug, Clone)]
-struct Time(Arc<AtomicI64>);
-
-impl Clock for Time {
-    fn wall_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        (self.wall_ms() - NOW) as u64
-    }
-}
 
 struct World {
     disk: MemoryDisk,
@@ -50,7 +36,7 @@ fn open(disk: &MemoryDisk, time: &Time, recovery_point: i64) -> PartitionHandle 
 
 impl World {
     fn new() -> Self {
-        let (disk, time) = (MemoryDisk::new(), Time(Arc::new(AtomicI64::new(NOW))));
+        let (disk, time) = (MemoryDisk::new(), Time::now());
         Self { partition: open(&disk, &time, 0), disk, time }
     }
 
@@ -82,7 +68,7 @@ impl World {
     }
 
     fn pass(&self, ms: i64) {
-        self.time.0.fetch_add(ms, Ordering::Relaxed);
+        self.time.pass(ms);
     }
 
     /// Writes what makes the log worth compacting again, and compacts it.

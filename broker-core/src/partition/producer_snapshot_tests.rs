@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::producer_snapshot::{decode, encode};
 use super::producer_state::{Appended, ProducerState, ProducerStates};
-use super::tests::{NOW, around, but};
+use super::tests::{NOW, Time, around, but};
 use super::{PartitionConfig, PartitionHandle};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
@@ -17,20 +16,6 @@ use crate::log::Opening;
 use crate::record::BatchBuilder;
 use crate::record::checksum::crc32c;
 use crate::storage::{Disk, MemoryDisk, read_whole};
-use crate::time::Clock;
-
-#[derive(Debug, Clone)]
-struct Time(Arc<AtomicI64>);
-
-impl Clock for Time {
-    fn wall_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        (self.wall_ms() - NOW) as u64
-    }
-}
 
 /// A disk and a clock that outlive the partition.
 struct World {
@@ -52,7 +37,7 @@ fn from(id: i64, sequence: i32) -> BytesMut {
 
 impl World {
     fn new() -> Self {
-        Self { disk: MemoryDisk::new(), time: Time(Arc::new(AtomicI64::new(NOW))) }
+        Self { disk: MemoryDisk::new(), time: Time::now() }
     }
 
     fn open(&self, config: PartitionConfig, opening: Opening) -> PartitionHandle {
@@ -161,7 +146,7 @@ fn after_a_stop_in_order_nothing_else_is_needed() {
     // Whoever walked the log would stumble here.
     world.put("00000000000000000000.log", vec![0xff; 100]);
     for passed in [0, 600_000] {
-        world.time.0.fetch_add(passed, Ordering::Relaxed);
+        world.time.pass(passed);
         assert_eq!(duplicate(&world.stopped(&partition), 1, 6), Ok(Some(6)));
     }
     let partition = world.stopped(&partition);
@@ -185,7 +170,7 @@ fn after_a_stop_in_order_who_may_still_send_again_is_known_by_five_batches() {
             }
         }
         partition.close().expect("closed");
-        world.time.0.fetch_add(passed, Ordering::Relaxed);
+        world.time.pass(passed);
         let partition = world.stopped(&partition);
         for id in [1, 2] {
             for sequence in 9 - known..9 {
@@ -303,10 +288,10 @@ fn who_writes_nothing_for_long_is_forgotten_though_nobody_else_writes() {
     let partition = world.killed();
     let (expiration, interval) = (small().producer_id_expiration_ms, small().producer_id_expiration_check_interval_ms);
     partition.produce(from(1, 5)).expect("produced");
-    world.time.0.fetch_add(expiration - 1, Ordering::Relaxed);
+    world.time.pass(expiration - 1);
     partition.retain().expect("looked");
     assert_eq!(partition.producers().len(), 1);
-    world.time.0.fetch_add(interval, Ordering::Relaxed);
+    world.time.pass(interval);
     partition.retain().expect("looked");
     assert_eq!(partition.producers().len(), 0);
 }
@@ -317,11 +302,11 @@ fn who_wrote_nothing_for_long_is_not_there_again() {
     let partition = world.killed();
     let expiration = small().producer_id_expiration_ms;
     partition.produce(from(1, 5)).expect("produced");
-    world.time.0.fetch_add(expiration - 1, Ordering::Relaxed);
+    world.time.pass(expiration - 1);
     partition.produce(from(2, 5)).expect("produced");
     let partition = world.stopped(&partition);
     assert_eq!(partition.producers().len(), 2);
-    world.time.0.fetch_add(1, Ordering::Relaxed);
+    world.time.pass(1);
     let partition = world.stopped(&partition);
     assert_eq!(partition.producers().iter().map(|producer| producer.id).collect::<Vec<_>>(), [2]);
 }
@@ -375,7 +360,7 @@ proptest! {
                     partition.retain().expect("retained");
                 }
                 Step::Minutes(minutes) => {
-                    world.time.0.fetch_add(minutes * 60_000, Ordering::Relaxed);
+                    world.time.pass(minutes * 60_000);
                 }
             }
             for (id, (sequence, offset)) in &last {

@@ -15,17 +15,28 @@ use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::Clock;
 use crate::topic_config::{CleanupPolicy, TopicConfig};
 
-/// A clock that a test sets.
-#[derive(Debug)]
-struct Set(AtomicI64);
+/// A clock that goes on when the test says so; clones are one clock.
+#[derive(Debug, Clone)]
+pub(super) struct Time(Arc<AtomicI64>);
 
-impl Clock for Set {
+impl Time {
+    /// It is [`NOW`].
+    pub fn now() -> Self {
+        Self(Arc::new(AtomicI64::new(NOW)))
+    }
+
+    pub fn pass(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Time {
     fn wall_ms(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 
     fn monotonic_ms(&self) -> u64 {
-        0
+        (self.wall_ms() - NOW) as u64
     }
 }
 
@@ -66,7 +77,7 @@ pub(super) fn but(change: impl FnOnce(&mut TopicConfig)) -> PartitionConfig {
 }
 
 pub(super) fn open(disk: &Arc<dyn Disk>, config: PartitionConfig) -> PartitionHandle {
-    let clock = Arc::new(Set(AtomicI64::new(NOW)));
+    let clock = Arc::new(Time::now());
     PartitionHandle::open(around(disk.clone(), clock), TopicPartition::new("t", 0), config, Opening::default()).expect("opened")
 }
 

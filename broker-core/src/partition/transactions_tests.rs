@@ -1,31 +1,16 @@
 //! Transactions of a partition: what opens and ends one, what stays undecided, and that a stop forgets nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::BytesMut;
 
-use super::tests::{NOW, all, around, but, with};
+use super::tests::{NOW, Time, all, around, but, with};
 use super::{AbortedTransaction, CommittedOnly, Flusher, PartitionConfig, PartitionHandle, Surroundings, TransactionEnd};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::log::Opening;
 use crate::record::{BatchBuilder, Marker, at, batches};
 use crate::storage::{Disk, MemoryDisk, read_whole};
-use crate::time::Clock;
-
-#[derive(Debug, Clone)]
-struct Time(Arc<AtomicI64>);
-
-impl Clock for Time {
-    fn wall_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        (self.wall_ms() - NOW) as u64
-    }
-}
 
 /// A partition, and what outlives it.
 struct World {
@@ -41,7 +26,7 @@ fn small() -> PartitionConfig {
 
 impl World {
     fn new(config: PartitionConfig) -> Self {
-        let (disk, time) = (MemoryDisk::new(), Time(Arc::new(AtomicI64::new(NOW))));
+        let (disk, time) = (MemoryDisk::new(), Time::now());
         let partition = Self::open(&disk, &time, config, Opening::default());
         Self { disk, time, partition }
     }
@@ -205,7 +190,7 @@ fn a_producer_with_an_open_transaction_is_never_forgotten() {
     let mut world = World::new(small());
     world.put(1, 0);
     world.try_put(2, 0, 0, false).expect("produced");
-    world.time.0.fetch_add(10 * 86_400_000, Ordering::Relaxed);
+    world.time.pass(10 * 86_400_000);
     for _ in 0..2 {
         world.partition.retain().expect("looked");
         assert_eq!((world.start_of(1), world.stable()), (Some(0), 0));
@@ -213,7 +198,7 @@ fn a_producer_with_an_open_transaction_is_never_forgotten() {
         world.stop();
     }
     world.end(1, true);
-    world.time.0.fetch_add(10 * 86_400_000, Ordering::Relaxed);
+    world.time.pass(10 * 86_400_000);
     world.partition.retain().expect("looked");
     assert_eq!(world.partition.producers(), []);
 }
@@ -242,7 +227,7 @@ impl Flusher for Never {
 fn unflushed(flush_messages: i64) -> World {
     let mut topic = with(crate::topic_config::TopicConfig::default());
     topic.topic.flush_messages = flush_messages;
-    let time = Time(Arc::new(AtomicI64::new(NOW)));
+    let time = Time::now();
     let surroundings =
         Surroundings { disk: Arc::new(MemoryDisk::new()), clock: Arc::new(time.clone()), flusher: Arc::new(Never) };
     let opened = PartitionHandle::open(Arc::new(surroundings), TopicPartition::new("t", 0), topic, Opening::default());
@@ -284,7 +269,7 @@ fn a_marker_decides_when_it_is_durable() {
 fn nobody_who_asks_for_a_time_is_sent_to_a_marker() {
     let mut world = World::new(small());
     world.put(1, 0);
-    world.time.0.fetch_add(5, Ordering::Relaxed);
+    world.time.pass(5);
     world.end(1, true);
     for _ in 0..2 {
         assert_eq!(world.partition.offset_of_max_timestamp().expect("asked"), Some((0, NOW)));

@@ -1,10 +1,9 @@
 //! Old records go: by size, by age, by order; segments end by age.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::PartitionHandle;
-use super::tests::{around, with};
+use super::tests::{NOW, Time, around, with};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::log::Opening;
@@ -13,30 +12,9 @@ use crate::storage::{Disk, MemoryDisk};
 use crate::time::Clock;
 use crate::topic_config::TopicConfig;
 
-const START: i64 = 1_700_000_000_000;
-
-#[derive(Debug)]
-struct Time(AtomicI64);
-
-impl Time {
-    fn pass(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::Relaxed);
-    }
-}
-
-impl Clock for Time {
-    fn wall_ms(&self) -> i64 {
-        START + self.0.load(Ordering::Relaxed)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed) as u64
-    }
-}
-
 struct World {
     disk: MemoryDisk,
-    time: Arc<Time>,
+    time: Time,
     partition: PartitionHandle,
 }
 
@@ -54,12 +32,13 @@ fn one(timestamp: i64) -> bytes::BytesMut {
 impl World {
     /// Segments of two batches of one record each, if the settings do not say otherwise.
     fn new(topic: TopicConfig) -> Self {
-        let (disk, time) = (MemoryDisk::new(), Arc::new(Time(AtomicI64::new(0))));
-        let size = one(START).len() as i64;
+        let (disk, time) = (MemoryDisk::new(), Time::now());
+        let size = one(NOW).len() as i64;
         let segment_bytes = if topic.segment_bytes == keep().segment_bytes { 2 * size } else { topic.segment_bytes };
         let config = with(TopicConfig { segment_bytes, ..topic });
         let id = TopicPartition::new("t", 0);
-        let partition = PartitionHandle::open(around(Arc::new(disk.clone()), time.clone()), id, config, Opening::default());
+        let partition =
+            PartitionHandle::open(around(Arc::new(disk.clone()), Arc::new(time.clone())), id, config, Opening::default());
         Self { disk, time, partition: partition.expect("opened") }
     }
 
@@ -88,7 +67,7 @@ impl World {
 
 #[test]
 fn fact_15_the_oldest_segments_go_by_size_and_never_more_than_is_over() {
-    let size = one(START).len() as i64 * 2;
+    let size = one(NOW).len() as i64 * 2;
     for (bytes, left) in [(3 * size, 6), (3 * size - 1, 6), (3 * size + 1, 8), (4 * size, 8), (5 * size, 10), (0, 0)] {
         let world = World::new(TopicConfig { retention_bytes: bytes, ..keep() });
         world.produce(10);
@@ -120,7 +99,7 @@ fn fact_16_when_everything_is_old_the_log_goes_on_empty_where_it_ended() {
 fn a_record_of_tomorrow_keeps_its_segment_and_those_behind_it() {
     let world = World::new(TopicConfig { retention_ms: 1000, ..keep() });
     world.produce(2);
-    world.partition.produce(one(START + 60_000)).expect("produced");
+    world.partition.produce(one(NOW + 60_000)).expect("produced");
     world.produce(4);
     world.time.pass(50_000);
     world.partition.retain().expect("retained");
@@ -169,7 +148,7 @@ fn records_are_deleted_up_to_an_offset_and_stay_deleted() {
         assert_eq!(error.code(), ErrorCode::OffsetOutOfRange, "{error}");
     }
     assert_eq!(world.partition.fetch(3, 1).expect_err("deleted").code(), ErrorCode::OffsetOutOfRange);
-    assert_eq!(world.partition.offset_for_timestamp(0).expect("found"), Some((4, START)));
+    assert_eq!(world.partition.offset_for_timestamp(0).expect("found"), Some((4, NOW)));
     world.partition.retain().expect("retained");
     assert_eq!(world.segments(), [4, 6], "segments wholly before the start go");
     assert_eq!(world.partition.delete_records(-1).expect("deleted"), 7);
@@ -192,7 +171,7 @@ fn a_segment_ends_when_its_first_record_is_old() {
     world.produce(1);
     assert_eq!(world.segments(), [0, 1]);
     // The records' own time counts, not the clock's.
-    world.partition.produce(one(START + 2003)).expect("produced");
+    world.partition.produce(one(NOW + 2003)).expect("produced");
     assert_eq!(world.segments(), [0, 1, 2]);
     // Without timestamps, the clock's.
     let world = World::new(TopicConfig { segment_ms: 1000, ..keep() });
@@ -226,7 +205,7 @@ fn what_was_deleted_makes_nothing_durable() {
     world.produce(4);
     let mut builder = BatchBuilder::new();
     for _ in 0..3 {
-        builder.append(START, None, Some(&[7; 40]), &[]);
+        builder.append(NOW, None, Some(&[7; 40]), &[]);
     }
     world.partition.produce(builder.build()).expect("produced");
     // Inside the last batch, of which a power cut may leave a part.
