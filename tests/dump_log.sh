@@ -26,10 +26,14 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 # One comma-separated list of all files below the folders with one of these endings.
 files() { local endings=$1; shift; find "$@" -regextype posix-extended -regex ".*/[0-9]{20}\.($endings)" -size +0 | sort | paste -sd,; }
+# What the tool says goes to $out.
+dumped() { tests/kafka/kafka run dump-log "$@" >"$out" 2>&1 || { tail -20 "$out" >&2; exit 1; }; }
+# It must say none of these words.
+free_of() { if grep -iE "$1" "$out" | head -20 | grep . >&2; then exit 1; fi; }
 
 logs=$(files log "$@")
 [ -n "$logs" ] || { echo "dump-log: no log files below $*" >&2; exit 1; }
-tests/kafka/kafka run dump-log --deep-iteration --files "$logs" >"$out" 2>&1 || { tail -20 "$out" >&2; exit 1; }
+dumped --deep-iteration --files "$logs"
 sed -i '/^| /d' "$out" # the records themselves: headers may hold any word
 batches=$(grep -c '^baseOffset:' "$out" || true)
 valid=$(grep -c '^baseOffset:.* isvalid: true' "$out" || true)
@@ -65,33 +69,25 @@ openable() {
 indexes=$(files 'index|timeindex' "$@" | openable)
 entries=none
 if [ -n "$indexes" ]; then
-    tests/kafka/kafka run dump-log --index-sanity-check --files "$indexes" >"$out" 2>&1 || { tail -20 "$out" >&2; exit 1; }
-    tests/kafka/kafka run dump-log --verify-index-only --files "$indexes" >>"$out" 2>&1 || { tail -20 "$out" >&2; exit 1; }
-    if grep -qiE 'mismatch|out of order|found|exception|corrupt' "$out"; then
-        grep -iE 'mismatch|out of order|found|exception|corrupt' "$out" | head -20 >&2
-        exit 1
-    fi
+    for check in --index-sanity-check --verify-index-only; do
+        dumped "$check" --files "$indexes"
+        free_of 'mismatch|out of order|found|exception|corrupt'
+    done
     entries=$(tr , '\n' <<<"$indexes" | wc -l)
 fi
 snapshots=$(files snapshot "$@")
 producers=0
 if [ -n "$snapshots" ]; then
-    tests/kafka/kafka run dump-log --files "$snapshots" >"$out" 2>&1 || { tail -20 "$out" >&2; exit 1; }
-    if grep -qiE 'corrupt|exception|unknown' "$out"; then
-        grep -iE 'corrupt|exception|unknown' "$out" | head -20 >&2
-        exit 1
-    fi
+    dumped --files "$snapshots"
+    free_of 'corrupt|exception|unknown'
     producers=$(grep -c '^producerId:' "$out" || true)
     snapshots=$(tr , '\n' <<<"$snapshots" | wc -l)
 fi
 aborted=$(files txnindex "$@")
 transactions=0
 if [ -n "$aborted" ]; then
-    tests/kafka/kafka run dump-log --files "$aborted" >"$out" 2>&1 || { tail -20 "$out" >&2; exit 1; }
-    if grep -qiE 'corrupt|exception|unknown' "$out"; then
-        grep -iE 'corrupt|exception|unknown' "$out" | head -20 >&2
-        exit 1
-    fi
+    dumped --files "$aborted"
+    free_of 'corrupt|exception|unknown'
     transactions=$(grep -c '^version: 0 producerId:' "$out" || true)
     # An entry of the tool's output is one of 34 bytes.
     bytes=$(tr , '\n' <<<"$aborted" | xargs cat | wc -c)
