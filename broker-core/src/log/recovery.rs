@@ -174,13 +174,15 @@ fn trust(place: &Place, config: &LogConfig, bases: &[i64], opening: Opening, loa
         loaded.segments.push(Segment::there(place, *base)?);
     }
     let Some(last) = loaded.segments.last_mut() else { return Ok(true) };
+    let point = opening.recovery_point;
+    // What was compacted was durable before.
+    let least = last.base.max(opening.compacted_to.unwrap_or(0));
     match last.peek(place, config)? {
-        Some(end) if end == opening.recovery_point => {
+        Some(end) if end == point && point >= least => {
             loaded.end = end;
             Ok(true)
         }
         found => {
-            let point = opening.recovery_point;
             tracing::warn!(target: "broker_core::recovery", folder = %place.folder, ?found, point, "the log is not as it was closed: looked through");
             Ok(false)
         }

@@ -41,18 +41,24 @@ pub(super) struct Scanned {
     pub damage: Option<BatchError>,
 }
 
-/// Whether a batch is sound and goes on where the log ends; or behind it, but before `gaps_to`. Never so far behind the segment's
-/// base that its indexes could not tell.
+/// Whether a batch is sound and goes on where the log ends, with a record for each of its offsets; or behind it and with fewer, but
+/// before `gaps_to`. Never so far behind the segment's base that its indexes could not tell.
 fn follows(batch: &Batch, base: i64, end: i64, gaps_to: i64) -> Result<(), BatchError> {
     batch.verify_crc()?;
-    let last = batch.last_offset();
-    match batch.base_offset() {
-        found if found < end || found > end && last >= gaps_to || last.saturating_sub(base) > i64::from(i32::MAX) => {
-            Err(BatchError::Offset { found, expected: end })
-        }
-        _ if batch.last_offset_delta() < 0 => Err(BatchError::Record(0)),
-        _ => Ok(()),
+    let (found, last) = (batch.base_offset(), batch.last_offset());
+    let (count, last_delta) = (batch.count(), batch.last_offset_delta());
+    let may_have_gaps = last < gaps_to;
+    if found < end || found > end && !may_have_gaps {
+        return Err(BatchError::Offset { found, expected: end });
     }
+    let most = i64::from(last_delta) + 1;
+    if last_delta < 0 || !(0..=most).contains(&count.into()) || i64::from(count) < most && !may_have_gaps {
+        return Err(BatchError::Count { count, last_delta });
+    }
+    if last.saturating_sub(base) > i64::from(i32::MAX) {
+        return Err(BatchError::Offset { found, expected: end });
+    }
+    Ok(())
 }
 
 impl Segment {

@@ -5,7 +5,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::{Log, LogConfig, Opening};
-use crate::record::{BatchBuilder, Codec, Compression, batches};
+use crate::record::builder::set_crc;
+use crate::record::{BatchBuilder, Codec, Compression, at, batches};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 
 fn config(segment_bytes: u64) -> LogConfig {
@@ -194,6 +195,62 @@ fn an_offset_at_the_end_of_numbers_is_damage() {
         damaged[..8].copy_from_slice(&base.to_be_bytes());
         file.append(damaged.freeze()).expect("appended");
         assert_eq!(open(&disk, 1000).expect("opened").end(), 2, "{base}");
+    }
+}
+
+/// Three batches of three, the second of which says another number of records or another last offset; its checksum is right. The
+/// log was closed.
+fn miscounted(count: i32, last_delta: i32) -> Arc<dyn Disk> {
+    let (_, disk) = disk();
+    let mut log = open(&disk, 1000).expect("opened");
+    for base in [0, 3, 6] {
+        let mut one = BytesMut::from(&batch(base, 3)[..]);
+        if base == 3 {
+            one[at::COUNT..at::COUNT + 4].copy_from_slice(&count.to_be_bytes());
+            one[at::LAST_OFFSET_DELTA..at::LAST_OFFSET_DELTA + 4].copy_from_slice(&last_delta.to_be_bytes());
+            set_crc(&mut one);
+        }
+        log.append(one.freeze(), base + 2, base * 10 + 20, 0).expect("appended");
+    }
+    log.close().expect("closed");
+    disk
+}
+
+#[test]
+fn a_batch_has_as_many_records_as_offsets_where_nothing_was_compacted() {
+    for (count, last_delta) in [(3, 2_097_154), (3, 3), (3, 1), (2, 2), (4, 2), (0, 2), (-1, 2), (i32::MIN, 2)] {
+        let opening = Opening::default();
+        let cut = Log::open(miscounted(count, last_delta), "t-0", config(1000), opening).expect("opened");
+        assert_eq!(cut.end(), 3, "{count} records, last offset delta {last_delta}");
+        for (clean, compacted_to) in [(false, None), (true, None), (false, Some(3))] {
+            let opening = Opening { clean, recovery_point: 8, compacted_to, ..opening };
+            let disk = miscounted(count, last_delta);
+            let told = Log::open(disk, "t-0", config(1000), opening).expect_err("it was durable").to_string();
+            let expected =
+                format!("(offset 3), although everything before offset 8 was durable: its header tells of {count} records");
+            assert!(told.contains(&expected), "{count} records, last offset delta {last_delta}: {told}");
+        }
+    }
+}
+
+#[test]
+fn what_was_compacted_has_fewer_records_than_offsets_and_never_more() {
+    let opening = Opening { compacted_to: Some(9), ..Opening::default() };
+    for (count, end) in [(0, 9), (2, 9), (3, 9), (4, 3), (-1, 3)] {
+        let log = Log::open(miscounted(count, 2), "t-0", config(1000), opening).expect("opened");
+        assert_eq!(log.end(), end, "{count} records");
+    }
+}
+
+/// Checkpoints that contradict one another are another log's, or damaged: the log is looked through.
+#[test]
+fn what_was_compacted_behind_what_is_durable_is_not_trusted() {
+    let (size, one) = (|disk: &Arc<dyn Disk>| disk.size("t-0", "00000000000000000000.log").expect("there"), batch(0, 3).len());
+    for (to, batches) in [(9, 3), (10, 2)] {
+        let disk = miscounted(3, 5);
+        let opening = Opening { clean: true, recovery_point: 9, compacted_to: Some(to), ..Opening::default() };
+        let log = Log::open(disk.clone(), "t-0", config(1000), opening).expect("opened");
+        assert_eq!((log.end(), size(&disk)), (9, Some(batches * one as u64)), "compacted to {to}");
     }
 }
 

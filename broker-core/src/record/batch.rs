@@ -58,6 +58,14 @@ pub enum BatchError {
         /// Behind the batch before it.
         expected: i64,
     },
+    /// Another number of records than its offsets leave room for.
+    #[error("its header tells of {count} records, its last offset is {last_delta} behind its first")]
+    Count {
+        /// How many records it says it holds.
+        count: i32,
+        /// The last offset's distance from the first.
+        last_delta: i32,
+    },
 }
 
 impl Batch {
