@@ -41,7 +41,8 @@ impl Log {
         self.segments.last().is_some_and(|active| self.recovery_point < active.base)
     }
 
-    /// What has to be synced so that everything is durable, or everything but the segment that is appended to. `None` if it is.
+    /// What has to be synced so that everything is durable, or everything but the segment that is appended to. `None` if it is. One
+    /// job is to be finished before the next one begins: a job leaves out what one before it has taken.
     pub fn begin_sync(&mut self, active_too: bool) -> io::Result<Option<SyncJob>> {
         self.check_sound()?;
         let active = self.segments.len() - 1;
@@ -84,11 +85,12 @@ impl Log {
         self.finish_sync(&job, result)
     }
 
-    /// Makes durable what the segments from the one that starts here on hold.
-    pub fn sync_from(&mut self, base: i64) -> io::Result<()> {
+    /// What has to be synced so that what the segments from the one that starts here on hold is durable. What stands before it is
+    /// to go: nothing is known of that.
+    pub fn begin_sync_from(&mut self, base: i64) -> io::Result<Option<SyncJob>> {
         self.check_sound()?;
-        let result = self.job(base, self.end).run();
-        self.guard(result)
+        let job = self.job(base, self.end);
+        Ok(Some(SyncJob { upto: self.recovery_point, ..job }))
     }
 
     /// Makes everything durable, the indexes too: a broker that is told so when it opens the log looks nothing through.

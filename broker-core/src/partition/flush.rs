@@ -2,12 +2,13 @@
 //! everybody else who wrote meanwhile: one sync serves them all, and it is made without the partition's lock.
 
 use std::fmt;
-use std::sync::MutexGuard;
+use std::io;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::{PartitionHandle, State, storage};
 use crate::error::{Error, ErrorCode};
-use crate::log::Log;
+use crate::log::{Log, SyncJob};
 
 /// Who makes partitions durable when they ask for it.
 pub(crate) trait Flusher: Send + Sync {
@@ -98,38 +99,61 @@ impl PartitionHandle {
 
     /// Makes durable what somebody waits for; otherwise what the segments hold that are not appended to any more.
     pub(crate) fn flush(&self) {
-        let job = {
-            let mut state = self.state();
+        // Who waits is told how it went, and who comes next.
+        let _ = self.make_durable(|state| {
             state.flushing.asked = false;
             let all = state.flushing.must > state.log.recovery_point();
             state.log.begin_sync(all)
-        };
-        self.sync_and_settle(job);
+        });
     }
 
     /// Flushes if it is time; when it will be, otherwise.
     pub(crate) fn flush_in_time(&self) -> Option<u64> {
         let now = self.0.surroundings.clock.monotonic_ms();
-        let job = {
-            let mut state = self.state();
-            match state.flushing.at_ms {
-                Some(at) if at <= now => state.flushing.at_ms = None,
-                later => return later,
-            }
+        let at = self.state().flushing.at_ms?;
+        if at > now {
+            return Some(at);
+        }
+        let _ = self.make_durable(|state| {
+            state.flushing.at_ms = None;
             state.log.begin_sync(true)
-        };
-        self.sync_and_settle(job);
+        });
         None
     }
 
-    fn sync_and_settle(&self, job: std::io::Result<Option<crate::log::SyncJob>>) {
-        let Ok(Some(job)) = job else { return self.settle() };
-        let result = job.run();
+    /// Makes everything durable that is there.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.make_durable(|state| state.log.begin_sync(true)).map_err(|error| storage(&self.0.id, "cannot be synced", error))
+    }
+
+    /// To be held by who makes files durable, from the look at which ones to the end: of two at once, the later one would leave out
+    /// what the earlier one has begun and not done, and a file that failed the earlier one may not fail the later. Taken before the
+    /// partition's lock.
+    pub(super) fn syncing(&self) -> MutexGuard<'_, ()> {
+        self.0.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes durable what `begin` says, without the partition's lock; shows what counts then. Nothing of a deleted partition, whose
+    /// folder may be another one's.
+    pub(super) fn make_durable(&self, begin: impl FnOnce(&mut State) -> io::Result<Option<SyncJob>>) -> io::Result<()> {
+        let syncing = self.syncing();
         let mut state = self.state();
-        if let Err(error) = state.log.finish_sync(&job, result) {
-            tracing::error!(target: "broker_core::storage", partition = %self.0.id, %error, "a sync failed: no more writes are taken");
-        }
+        let begun = if self.is_deleted() { Ok(None) } else { begin(&mut state) };
+        let done = match begun {
+            Ok(Some(job)) => {
+                drop(state);
+                let result = job.run();
+                state = self.state();
+                state.log.finish_sync(&job, result).inspect_err(|error| {
+                    tracing::error!(target: "broker_core::storage", partition = %self.0.id, %error, "a sync failed: no more writes are taken");
+                })
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        drop(syncing);
         self.settle_all(state);
+        done
     }
 
     /// Shows what counts by now, and tells who waited for it.
@@ -144,8 +168,7 @@ impl PartitionHandle {
             let State { log, flushing, producers, .. } = &mut *state;
             if let Err(error) = log.check_sound() {
                 let text = error.to_string();
-                let failed =
-                    |waiting| (waiting, Err(storage(&self.0.id, "takes no writes", std::io::Error::other(text.clone()))));
+                let failed = |waiting| (waiting, Err(storage(&self.0.id, "takes no writes", io::Error::other(text.clone()))));
                 told.extend(flushing.waiting.drain(..).map(failed));
             } else if self.is_deleted() {
                 let text = || Error::new(ErrorCode::UnknownTopicOrPartition, format!("{} was deleted", self.0.id));

@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::id::TopicPartition;
 use crate::log::Opening;
 use crate::record::{BatchBuilder, batches};
-use crate::storage::MemoryDisk;
+use crate::storage::held::{HeldDisk, Holder};
+use crate::storage::{Disk, MemoryDisk};
 use crate::time::Clock;
 use crate::topic_config::TopicConfig;
 
@@ -52,7 +53,11 @@ struct World {
 }
 
 fn open(disk: &MemoryDisk, asked: &Arc<Asked>, topic: TopicConfig) -> PartitionHandle {
-    let surroundings = Surroundings { disk: Arc::new(disk.clone()), clock: asked.clone(), flusher: asked.clone() };
+    open_on(Arc::new(disk.clone()), asked, topic)
+}
+
+fn open_on(disk: Arc<dyn Disk>, asked: &Arc<Asked>, topic: TopicConfig) -> PartitionHandle {
+    let surroundings = Surroundings { disk, clock: asked.clone(), flusher: asked.clone() };
     PartitionHandle::open(Arc::new(surroundings), TopicPartition::new("t", 0), with(topic), Opening::default()).expect("opened")
 }
 
@@ -61,6 +66,14 @@ impl World {
         let (disk, asked) = (MemoryDisk::new(), Arc::new(Asked::default()));
         let partition = open(&disk, &asked, topic);
         Self { disk, asked, partition, told: Arc::default() }
+    }
+
+    /// On a disk that stands still when the test wants it.
+    fn held(topic: TopicConfig) -> (Self, Holder) {
+        let (disk, asked) = (MemoryDisk::new(), Arc::new(Asked::default()));
+        let (held, holder) = HeldDisk::over(Arc::new(disk.clone()));
+        let partition = open_on(held, &asked, topic);
+        (Self { disk, asked, partition, told: Arc::default() }, holder)
     }
 
     /// Writes batches of one record and waits for each.
@@ -202,6 +215,47 @@ fn a_failed_sync_fails_who_waits_refuses_who_comes_and_reads_go_on() {
     let note = told.clone();
     world.partition.when_acknowledged(3, move |result| *note.lock().expect("sound") = Some(result.is_err()));
     assert_eq!(*told.lock().expect("sound"), Some(true), "who asks later is told at once");
+}
+
+/// Of two syncs, the one that began later must not say that what the other has yet to do is done.
+#[test]
+fn a_sync_says_what_is_durable_while_another_one_waits_for_the_disk() {
+    let later: [fn(&PartitionHandle); 3] =
+        [|one| one.sync().expect("synced"), PartitionHandle::flush, |one| one.close().expect("closed")];
+    for later in later {
+        let (world, holder) = World::held(TopicConfig { flush_messages: 1, ..TopicConfig::default() });
+        world.produce(1);
+        let left = Mutex::new(None);
+        let meanwhile = || {
+            world.produce(1);
+            later(&world.partition);
+            let (told, disk) = (world.told().contains(&2), world.disk.fork());
+            disk.crash();
+            *left.lock().expect("sound") = Some((told, disk));
+        };
+        // The file is synced by then, its name is not.
+        holder.across("t-0", || world.partition.flush(), meanwhile);
+        let (told, disk) = left.into_inner().expect("sound").expect("left");
+        assert_eq!((told, open(&disk, &world.asked, TopicConfig::default()).end_offset()), (true, 2));
+        assert_eq!(world.told().len(), 2);
+    }
+}
+
+#[test]
+fn what_was_deleted_is_left_alone_by_a_sync_that_was_asked_for() {
+    let (world, holder) = World::held(TopicConfig { flush_messages: 1, ..TopicConfig::default() });
+    world.produce(1);
+    let folder_goes = || {
+        world.partition.delete();
+        world.disk.remove_folder("t-0").expect("removed");
+        world.disk.fail_after(0);
+    };
+    holder.across("t-0", || world.partition.flush(), folder_goes);
+    world.partition.flush();
+    world.partition.sync().expect("nothing to do");
+    let told = world.told.lock().expect("sound").clone();
+    assert!(told[0].1.as_deref().expect("an error").contains("t-0 was deleted"), "{told:?}");
+    assert_eq!(world.disk.folders().expect("listed"), [""; 0]);
 }
 
 #[test]

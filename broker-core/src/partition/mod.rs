@@ -155,6 +155,8 @@ struct Partition {
     deleted: AtomicBool,
     /// Held by who changes files without the partition's lock. Taken before that.
     housework: Mutex<()>,
+    /// Held by who makes files durable. Taken behind the housework, before the partition's lock.
+    syncing: Mutex<()>,
     watchers: signal::Watchers,
 }
 
@@ -205,6 +207,7 @@ impl PartitionHandle {
             unstable,
             deleted,
             housework: Mutex::default(),
+            syncing: Mutex::default(),
             watchers,
         })))
     }
@@ -420,23 +423,15 @@ impl PartitionHandle {
 
     /// Makes everything durable, so that nothing has to be looked through when it is opened again.
     pub(crate) fn close(&self) -> Result<(), Error> {
+        let syncing = self.syncing();
         let mut state = self.state();
         if self.is_deleted() {
             return Ok(());
         }
-        state.snapshot().and_then(|()| state.log.close()).map_err(|error| storage(&self.0.id, "cannot be synced", error))
-    }
-
-    /// Makes everything durable that is there.
-    pub(crate) fn sync(&self) -> Result<(), Error> {
-        let failed = |error| storage(&self.0.id, "cannot be synced", error);
-        let job = self.state().log.begin_sync(true).map_err(failed)?;
-        let Some(job) = job else { return Ok(()) };
-        let result = job.run();
-        let mut state = self.state();
-        let finished = state.log.finish_sync(&job, result).map_err(failed);
+        let closed = state.snapshot().and_then(|()| state.log.close());
+        drop(syncing);
         self.settle_all(state);
-        finished
+        closed.map_err(|error| storage(&self.0.id, "cannot be synced", error))
     }
 
     /// Everything before it is durable.
@@ -444,13 +439,14 @@ impl PartitionHandle {
         self.state().log.recovery_point()
     }
 
-    /// Refuses everything from now on. Nothing is being written any more when this returns: the files may go.
+    /// Refuses everything from now on. Nothing is being written any more, nor made durable, when this returns: the files may go.
     pub(crate) fn delete(&self) {
         let state = self.state();
         self.0.deleted.store(true, Ordering::Release);
         drop(state);
         // Housework that is under way sees it and ends.
         drop(self.0.housework.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(self.syncing());
         self.settle();
     }
 
@@ -463,8 +459,9 @@ impl PartitionHandle {
             state.log.end()
         };
         write(self)?;
+        let synced = self.make_durable(|state| state.log.begin_sync_from(base));
         let log = &mut self.state().log;
-        let removed = log.sync_from(base).and_then(|()| log.remove_before(base));
+        let removed = synced.and_then(|()| log.remove_before(base));
         self.0.start.store(log.start(), Ordering::Release);
         removed.map_err(|error| storage(&self.0.id, "takes no writes", error))
     }

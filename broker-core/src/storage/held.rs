@@ -1,5 +1,5 @@
 //! For tests: a disk on which a change takes as long as the test wants: a file that takes another one's place, a folder that goes, or
-//! whatever comes to a file of a certain name.
+//! whatever comes to a file or, to be made durable, to a folder of a certain name.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,7 +18,7 @@ const HEAD_START: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, Copy)]
 enum Armed {
     Change,
-    /// What makes a file whose name holds this.
+    /// What makes a file whose name holds this, or makes such a folder durable.
     Making(&'static str),
 }
 
@@ -91,8 +91,8 @@ impl Holder {
         });
     }
 
-    /// Runs `change` up to where it makes a file whose name holds `part`, then `meanwhile`, which may have to wait for the change to
-    /// end: that goes on as soon as `meanwhile` is through, or has had the time for it.
+    /// Runs `change` up to where it makes a file whose name holds `part`, or makes such a folder durable, then `meanwhile`, which may
+    /// have to wait for the change to end: that goes on as soon as `meanwhile` is through, or has had the time for it.
     pub fn across(&self, part: &'static str, change: impl FnOnce() + Send, meanwhile: impl FnOnce() + Send) {
         *next(&self.armed) = Some(Armed::Making(part));
         std::thread::scope(|scope| {
@@ -147,6 +147,7 @@ impl Disk for HeldDisk {
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        self.pass(false, Some(folder))?;
         self.files.sync_folder(folder)
     }
 
