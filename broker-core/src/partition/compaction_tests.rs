@@ -27,8 +27,12 @@ fn config() -> PartitionConfig {
 }
 
 fn open(disk: &MemoryDisk, time: &Time, recovery_point: i64) -> PartitionHandle {
+    open_compacted(disk, time, recovery_point, 0)
+}
+
+fn open_compacted(disk: &MemoryDisk, time: &Time, recovery_point: i64, to: i64) -> PartitionHandle {
     let surroundings = around(Arc::new(disk.clone()), Arc::new(time.clone()));
-    let opening = Opening { recovery_point, compacted_to: Some(0), ..Opening::default() };
+    let opening = Opening { recovery_point, compacted_to: Some(to), ..Opening::default() };
     let opened = PartitionHandle::open(surroundings, TopicPartition::new("t", 0), config(), opening).expect("opened");
     opened.may_have_gaps();
     opened
@@ -237,6 +241,89 @@ fn an_epoch_that_only_a_marker_tells_of_is_kept() {
     world.partition = open(&world.disk, &world.time, 0);
     let found = world.partition.producers();
     assert_eq!(found.iter().map(|one| (one.id, one.epoch, one.transaction_start)).collect::<Vec<_>>(), [(1, 5, None)]);
+}
+
+/// A transaction that was open when a segment ended, and whose marker is gone, or emptied, by now. The snapshot of that segment's end
+/// is the newest one.
+fn ended_long_ago(fenced: bool) -> World {
+    let world = World::new();
+    world.put("a", Some("1"), Some((1, 0)));
+    // They stay, and so does the segment.
+    for n in 0..4 {
+        world.put(&format!("other {n}"), Some(&"x".repeat(50)), None);
+    }
+    let producer_epoch = if fenced { 5 } else { 0 };
+    let end = TransactionEnd { producer_id: 1, producer_epoch, coordinator_epoch: 2, committed: !fenced };
+    let marker = world.partition.end_transaction(&end).expect("ended").base_offset;
+    world.put("a", Some("2"), None);
+    for _ in 0..6 {
+        world.compact_again();
+        // The producer is forgotten, or was fenced just now.
+        world.pass(if fenced { 2 * HOUR } else { 25 * HOUR });
+        world.partition.retain().expect("forgotten");
+    }
+    assert_eq!(world.markers(), Vec::<i64>::new());
+    let left = all(&world.partition).into_iter().filter(|batch| batch.producer_id() == 1).count();
+    assert_eq!((world.there().first(), left), (Some(&1), usize::from(fenced)), "nothing else is left of the transaction");
+    let mut snapshots = world.disk.files("t-0").expect("listed");
+    snapshots.retain(|name| name.ends_with(".snapshot"));
+    for newer in snapshots.extract_if(.., |name| *name > format!("{marker:020}.snapshot")) {
+        world.disk.remove("t-0", &newer).expect("removed");
+    }
+    assert_eq!(snapshots.len(), 1, "{snapshots:?}");
+    world
+}
+
+#[test]
+fn a_transaction_whose_marker_was_compacted_away_is_not_open_again() {
+    let world = ended_long_ago(false);
+    let (point, to) = (world.partition.recovery_point(), world.partition.compacted_to().expect("compacted"));
+    let again = open_compacted(&world.disk, &world.time, point, to);
+    assert_eq!(again.producers().iter().find(|one| one.id == 1), None, "it was forgotten");
+    assert_eq!(again.stable_offset(), again.end_offset());
+}
+
+#[test]
+fn an_emptied_marker_ends_a_transaction() {
+    let world = ended_long_ago(true);
+    // As if no checkpoint told of the compaction yet.
+    let again = open(&world.disk, &world.time, world.partition.recovery_point());
+    let found = again.producers();
+    assert_eq!(found.iter().map(|one| (one.id, one.epoch, one.transaction_start)).collect::<Vec<_>>(), [(1, 5, None)]);
+    assert_eq!(again.stable_offset(), again.end_offset());
+}
+
+#[test]
+fn a_transaction_that_is_open_stays_open_when_a_compacted_log_is_opened_again() {
+    let world = World::new();
+    world.put("b", Some("1"), Some((2, 0)));
+    world.end(2, true);
+    world.fill();
+    let first = world.put("a", Some("1"), Some((1, 0)));
+    world.fill();
+    world.compact();
+    let (point, to) = (world.partition.recovery_point(), world.partition.compacted_to().expect("compacted"));
+    assert!(to > 0 && to <= first, "{to}");
+    let again = open_compacted(&world.disk, &world.time, point, to);
+    assert_eq!(again.stable_offset(), first);
+}
+
+#[test]
+fn a_transaction_whose_first_records_were_deleted_is_not_ended_by_that() {
+    let (disk, time) = (MemoryDisk::new(), Time::now());
+    let surroundings = around(Arc::new(disk.clone()), Arc::new(time.clone()));
+    let id = TopicPartition::new("t", 0);
+    let partition = PartitionHandle::open(surroundings, id, config(), Opening::default()).expect("opened");
+    let world = World { disk, time, partition };
+    world.put("a", Some("1"), Some((1, 0)));
+    world.fill();
+    world.partition.sync().expect("synced");
+    world.partition.delete_records(3).expect("deleted");
+    world.partition.may_have_gaps();
+    let (point, to) = (world.partition.recovery_point(), world.partition.compacted_to().expect("there may be gaps"));
+    let again = open_compacted(&world.disk, &world.time, point, to);
+    let open = again.producers().into_iter().map(|one| (one.id, one.transaction_start));
+    assert_eq!(open.collect::<Vec<_>>(), [(1, Some(0))]);
 }
 
 /// Transactions of three producers over many segments; everything is durable.

@@ -117,6 +117,12 @@ pub(super) fn load(log: &mut Log, now_ms: i64, expiration_ms: i64) -> io::Result
         }
     };
     crate::log::headers(log, from, &mut read)?;
+    if let Some(to) = log.compacted_to() {
+        // Only what is decided is compacted, and a marker goes when its transaction is gone and its time is over: of one that the
+        // snapshot has as open and that begins before there, what ended it is gone.
+        producers.close_before(to);
+        producers.forget(now_ms, expiration_ms);
+    }
     producers.transactions.settle(i64::MAX);
     log.restore_aborts(from, &aborted)?;
     log.remove_snapshots(&all, snapshot, &damaged)?;

@@ -280,10 +280,25 @@ impl ProducerStates {
             return aborted;
         }
         if header::i32(batch, at::COUNT) == 0 {
-            // A marker whose whole transaction was compacted away: all that it tells is the epoch.
+            // A marker whose whole transaction was compacted away: all that it tells is the epoch, and that it ended what was open.
             self.of_epoch(id, epoch, now_ms);
+            self.close(id, base_offset);
         }
         None
+    }
+
+    /// A producer's transaction, if it has one, was ended here.
+    fn close(&mut self, id: i64, offset: i64) {
+        if let Some(first) = self.by_id.get_mut(&id).and_then(|state| state.transaction.take()) {
+            self.transactions.end(first, id, offset);
+        }
+    }
+
+    /// All transactions that begin before this offset were ended.
+    pub fn close_before(&mut self, offset: i64) {
+        let begun = |state: &ProducerState| state.transaction.is_some_and(|first| first < offset);
+        let ended: Vec<i64> = self.by_id.iter().filter(|(_, state)| begun(state)).map(|(id, _)| *id).collect();
+        ended.into_iter().for_each(|id| self.close(id, offset));
     }
 
     fn of_epoch(&mut self, id: i64, epoch: i16, now_ms: i64) -> &mut ProducerState {
@@ -318,9 +333,7 @@ impl ProducerStates {
     pub fn end(&mut self, end: &TransactionEnd, offset: i64, now_ms: i64) {
         let state = self.of_epoch(end.producer_id, end.producer_epoch, now_ms);
         state.coordinator_epoch = end.coordinator_epoch;
-        if let Some(first) = state.transaction.take() {
-            self.transactions.end(first, end.producer_id, offset);
-        }
+        self.close(end.producer_id, offset);
     }
 
     /// Forgets who wrote nothing for `expiration_ms` and has no open transaction, at most every `interval_ms`: a batch that such a

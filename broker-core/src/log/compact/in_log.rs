@@ -85,6 +85,7 @@ impl Log {
 
     /// From now on the log may have gaps. To be kept before the first compaction: a crash behind it would take them for damage.
     pub fn may_have_gaps(&mut self) {
-        self.compacted_to.get_or_insert(self.start);
+        // Not the log's start: what begins before there may be undecided still.
+        self.compacted_to.get_or_insert(0);
     }
 }
