@@ -50,6 +50,20 @@ pub struct BrokerConfig {
     pub group_initial_rebalance_delay_ms: u64,
     /// `group.max.size`: members of one group; no bound of its own by default.
     pub group_max_size: usize,
+    /// `transaction.max.timeout.ms`: the longest time-out that a producer may ask for its transactions; 900,000.
+    pub transaction_max_timeout_ms: i32,
+    /// `transactional.id.expiration.ms`: how long a transactional id is remembered that nothing is done with; a week.
+    pub transactional_id_expiration_ms: i64,
+    /// `transaction.state.log.num.partitions`: partitions of `__transaction_state`; 50. Fixed once transactional ids are stored.
+    pub transaction_state_log_num_partitions: i32,
+    /// `transaction.state.log.segment.bytes`: how much a shard of `__transaction_state` grows before it is rewritten; 100 MiB.
+    pub transaction_state_log_segment_bytes: u64,
+    /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`: how often transactions are looked at that are open for too
+    /// long, or whose end did not reach all their partitions; 10,000.
+    pub transaction_abort_timed_out_transaction_cleanup_interval_ms: u64,
+    /// `transaction.remove.expired.transaction.cleanup.interval.ms`: how often transactional ids are looked at that have had their
+    /// time; an hour.
+    pub transaction_remove_expired_transaction_cleanup_interval_ms: u64,
 }
 
 impl Default for BrokerConfig {
@@ -76,6 +90,12 @@ impl Default for BrokerConfig {
             group_max_session_timeout_ms: 1_800_000,
             group_initial_rebalance_delay_ms: 0,
             group_max_size: i32::MAX as usize,
+            transaction_max_timeout_ms: 900_000,
+            transactional_id_expiration_ms: 604_800_000,
+            transaction_state_log_num_partitions: 50,
+            transaction_state_log_segment_bytes: 100 << 20,
+            transaction_abort_timed_out_transaction_cleanup_interval_ms: 10_000,
+            transaction_remove_expired_transaction_cleanup_interval_ms: 3_600_000,
         }
     }
 }
@@ -105,6 +125,16 @@ const SETTINGS: &[Told] = &[
     ("partitions.max", ConfigKind::Int, |c| c.partitions_max.to_string()),
     ("producer.id.expiration.check.interval.ms", ConfigKind::Int, |c| c.producer_id_expiration_check_interval_ms.to_string()),
     ("producer.id.expiration.ms", ConfigKind::Int, |c| c.producer_id_expiration_ms.to_string()),
+    ("transaction.abort.timed.out.transaction.cleanup.interval.ms", ConfigKind::Int, |c| {
+        c.transaction_abort_timed_out_transaction_cleanup_interval_ms.to_string()
+    }),
+    ("transaction.max.timeout.ms", ConfigKind::Int, |c| c.transaction_max_timeout_ms.to_string()),
+    ("transaction.remove.expired.transaction.cleanup.interval.ms", ConfigKind::Int, |c| {
+        c.transaction_remove_expired_transaction_cleanup_interval_ms.to_string()
+    }),
+    ("transaction.state.log.num.partitions", ConfigKind::Int, |c| c.transaction_state_log_num_partitions.to_string()),
+    ("transaction.state.log.segment.bytes", ConfigKind::Int, |c| c.transaction_state_log_segment_bytes.to_string()),
+    ("transactional.id.expiration.ms", ConfigKind::Int, |c| c.transactional_id_expiration_ms.to_string()),
 ];
 
 impl BrokerConfig {
@@ -128,6 +158,7 @@ impl BrokerConfig {
             (1..=i32::MAX as u64).contains(&self.offsets_topic_segment_bytes),
             format!("offsets.topic.segment.bytes is {}: 1 to 2147483647", self.offsets_topic_segment_bytes),
         );
+        self.validate_transactions(&mut check);
         for (name, value, least) in [
             ("log.retention.check.interval.ms", self.log_retention_check_interval_ms as i64, 1),
             ("log.cleaner.backoff.ms", self.log_cleaner_backoff_ms as i64, 1),
@@ -168,6 +199,26 @@ impl BrokerConfig {
         self.topic_defaults.validate().into_iter().for_each(|problem| check(false, problem));
         check(self.group_max_size >= 1, format!("group.max.size is {}: at least 1", self.group_max_size));
         problems
+    }
+
+    fn validate_transactions(&self, check: &mut impl FnMut(bool, String)) {
+        let (bytes, partitions) = (self.transaction_state_log_segment_bytes, self.transaction_state_log_num_partitions);
+        check((1..=i32::MAX as u64).contains(&bytes), format!("transaction.state.log.segment.bytes is {bytes}: 1 to 2147483647"));
+        check(partitions >= 1, format!("transaction.state.log.num.partitions is {partitions}: at least 1"));
+        for (name, value) in [
+            ("transaction.max.timeout.ms", i64::from(self.transaction_max_timeout_ms)),
+            ("transactional.id.expiration.ms", self.transactional_id_expiration_ms),
+            (
+                "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+                self.transaction_abort_timed_out_transaction_cleanup_interval_ms as i64,
+            ),
+            (
+                "transaction.remove.expired.transaction.cleanup.interval.ms",
+                self.transaction_remove_expired_transaction_cleanup_interval_ms as i64,
+            ),
+        ] {
+            check(value >= 1, format!("{name} is {value}: at least 1"));
+        }
     }
 }
 

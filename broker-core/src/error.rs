@@ -94,6 +94,12 @@ codes! {
     InvalidProducerEpoch = 47 "INVALID_PRODUCER_EPOCH" false;
     /// The producer's transaction does not allow it.
     InvalidTxnState = 48 "INVALID_TXN_STATE" false;
+    /// The transactional id's producer is another one, or there is none.
+    InvalidProducerIdMapping = 49 "INVALID_PRODUCER_ID_MAPPING" false;
+    /// The transaction's time-out is outside the broker's bounds.
+    InvalidTransactionTimeout = 50 "INVALID_TRANSACTION_TIMEOUT" false;
+    /// The transaction is being ended: come again.
+    ConcurrentTransactions = 51 "CONCURRENT_TRANSACTIONS" true;
     /// A newer coordinator has ended a transaction of the producer.
     TransactionCoordinatorFenced = 52 "TRANSACTION_COORDINATOR_FENCED" false;
     /// The batch's format is older than v2.
@@ -108,6 +114,8 @@ codes! {
     TransactionalIdAuthorizationFailed = 53 "TRANSACTIONAL_ID_AUTHORIZATION_FAILED" false;
     /// Nobody's rights are looked at.
     SecurityDisabled = 54 "SECURITY_DISABLED" false;
+    /// Not done, since something else in the request failed.
+    OperationNotAttempted = 55 "OPERATION_NOT_ATTEMPTED" false;
     /// The storage failed; the partition takes no more writes.
     KafkaStorageError = 56 "KAFKA_STORAGE_ERROR" true;
     /// The login failed.
@@ -136,6 +144,8 @@ codes! {
     GroupSubscribedToTopic = 86 "GROUP_SUBSCRIBED_TO_TOPIC" false;
     /// A record or batch breaks a rule.
     InvalidRecord = 87 "INVALID_RECORD" false;
+    /// A newer instance of the producer has come, or its transaction has timed out.
+    ProducerFenced = 90 "PRODUCER_FENCED" false;
     /// There is no such thing.
     ResourceNotFound = 91 "RESOURCE_NOT_FOUND" false;
     /// The same thing is named twice.
@@ -144,8 +154,12 @@ codes! {
     UnacceptableCredential = 93 "UNACCEPTABLE_CREDENTIAL" false;
     /// There is no topic of this id.
     UnknownTopicId = 100 "UNKNOWN_TOPIC_ID" true;
+    /// Nothing is known by this transactional id.
+    TransactionalIdNotFound = 105 "TRANSACTIONAL_ID_NOT_FOUND" false;
     /// The kind of node that is asked for is not the one that answers.
     UnsupportedEndpointType = 115 "UNSUPPORTED_ENDPOINT_TYPE" false;
+    /// The producer's transaction cannot go on: it is to be aborted, then the producer may go on.
+    TransactionAbortable = 120 "TRANSACTION_ABORTABLE" false;
 }
 
 /// The broker's one error: a Kafka code and a text that names the thing and the limit.

@@ -35,6 +35,8 @@ impl TopicId {
     pub const NONE: Self = Self([0; 16]);
     /// Of `__consumer_offsets`, in each cluster.
     pub(crate) const OFFSETS: Self = Self([0, 0, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 50]);
+    /// Of `__transaction_state`, in each cluster.
+    pub(crate) const TRANSACTIONS: Self = Self([0, 0, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 51]);
 
     /// An id from its bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {

@@ -1,9 +1,10 @@
-//! An embedded Kafka broker: v2 record batches in segmented logs, in files or in memory, and the classic group coordinator.
+//! An embedded Kafka broker: v2 record batches in segmented logs, in files or in memory, the classic group coordinator, and the
+//! coordinator of transactions.
 //!
 //! [`Broker::open`] keeps its data in a folder laid out as Kafka's; [`Broker::in_memory`] leaves nothing behind; the same code
 //! runs both. What `produce` has acknowledged is there after the process was killed; against a power cut it is as safe as the
 //! page cache, or as the disk where a topic's `flush.messages` or `flush.ms` asks for it. With the feature `server` Kafka clients
-//! reach it over TCP. What it does not do yet: replication, a coordinator for transactions.
+//! reach it over TCP. What it does not do yet: replication.
 
 pub mod assignor;
 mod broker;
@@ -31,6 +32,7 @@ pub use coordinator::group::{
     CommittedOffset, GroupDescription, GroupListing, GroupState, JoinGroup, JoinGroupReply, JoinedMember, MemberDescription,
     MemberIdentity, OffsetCommit, SyncGroup, SyncGroupReply,
 };
+pub use coordinator::transaction::{TransactionDescription, TransactionListing, TransactionState};
 pub use error::{Error, ErrorCode, RecordError};
 pub use id::{TopicId, TopicPartition};
 pub use partition::{

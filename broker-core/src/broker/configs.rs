@@ -2,14 +2,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use super::Broker;
-use super::open::OFFSETS_TOPIC;
+use super::internal::{OFFSETS_TOPIC, is_internal};
 use super::topics::check_name;
 use crate::error::{Error, ErrorCode};
 use crate::topic_config::{ConfigChange, ConfigEntry, Overrides, TopicConfig};
 
 fn internal(name: &str) -> Result<(), Error> {
-    if name == OFFSETS_TOPIC {
-        let text = format!("'{name}' is internal: the broker's offsets.topic settings hold");
+    if is_internal(name) {
+        let settings = if name == OFFSETS_TOPIC { "offsets.topic" } else { "transaction.state.log" };
+        let text = format!("'{name}' is internal: the broker's {settings} settings hold");
         return Err(Error::new(ErrorCode::InvalidTopic, text));
     }
     Ok(())
@@ -27,8 +28,8 @@ fn absent(name: &str) -> Error {
 impl Broker {
     /// All settings of a topic: values in force, and where they come from.
     pub fn describe_configs(&self, topic: &str) -> Result<Vec<ConfigEntry>, Error> {
-        if topic == OFFSETS_TOPIC {
-            return Ok(self.offsets_overrides().describe(&self.0.config.topic_defaults));
+        if is_internal(topic) && self.topic(topic).is_some() {
+            return Ok(self.internal_overrides(topic).describe(&self.0.config.topic_defaults));
         }
         let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
         let found = topics.get(topic).ok_or_else(|| unknown(topic))?;
@@ -40,12 +41,16 @@ impl Broker {
         self.0.config.describe().chain(self.0.config.topic_defaults.describe_defaults()).collect()
     }
 
-    fn offsets_overrides(&self) -> Overrides {
-        let segment_bytes = self.0.config.offsets_topic_segment_bytes.to_string();
+    fn internal_overrides(&self, topic: &str) -> Overrides {
+        let config = &self.0.config;
+        let segment_bytes = match topic == OFFSETS_TOPIC {
+            true => config.offsets_topic_segment_bytes,
+            false => config.transaction_state_log_segment_bytes,
+        };
         Overrides::internal(&[
             ("cleanup.policy", "compact".to_owned()),
             ("compression.type", "producer".to_owned()),
-            ("segment.bytes", segment_bytes),
+            ("segment.bytes", segment_bytes.to_string()),
         ])
     }
 

@@ -7,13 +7,7 @@ use crate::coordinator::group::{
 };
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
-use crate::runtime::{GroupChanges, Shard};
-
-fn shard_of(group: &str, shards: usize) -> usize {
-    let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    let positive = if hash == i32::MIN { 0 } else { hash.abs() };
-    positive as usize % shards
-}
+use crate::runtime::{GroupChanges, Shard, shard_of};
 
 fn refused(group: &str, member: &str, code: ErrorCode) -> Error {
     let who = if member.is_empty() { String::new() } else { format!(", member '{member}'") };
@@ -184,24 +178,5 @@ impl Broker {
 
     pub(super) fn delete_offsets_of(&self, topic: &str) -> Result<(), Error> {
         self.0.shards.iter().try_for_each(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).delete_offsets_of(topic))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shard_of;
-
-    #[test]
-    fn groups_find_kafkas_partition() {
-        for (group, shard) in [
-            ("g1", 42),
-            ("my-group", 12),
-            ("console-consumer-1", 24),
-            ("connect-cluster", 13),
-            ("streams-app", 5),
-            ("polygenelubricants", 0),
-        ] {
-            assert_eq!(shard_of(group, 50), shard, "{group}");
-        }
     }
 }

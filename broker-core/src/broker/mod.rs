@@ -3,6 +3,7 @@
 mod configs;
 mod data_folder;
 mod groups;
+mod internal;
 mod manifest;
 mod open;
 mod producer_ids;
@@ -11,6 +12,7 @@ mod topic_map;
 mod topics;
 #[cfg(test)]
 mod topics_tests;
+mod transactions;
 #[cfg(feature = "server")]
 mod users;
 
@@ -24,7 +26,7 @@ pub use topics::{NewTopic, TopicDescription};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::partition::{PartitionHandle, Surroundings};
-use crate::runtime::{Counter, Driver, Kept, Random, Shard, Syncer, Upkeep};
+use crate::runtime::{Counter, Driver, Kept, Random, Shard, Syncer, TransactionCoordinator, Upkeep};
 use crate::storage::Disk;
 use crate::time::Clock;
 
@@ -63,6 +65,8 @@ struct Inner {
     /// For topic ids.
     random: Random,
     shards: Arc<Vec<Mutex<Shard>>>,
+    transactions: Arc<TransactionCoordinator>,
+    records: Arc<store::Records>,
     driver: Driver,
     durable: bool,
     closed: AtomicBool,
@@ -104,17 +108,25 @@ impl Broker {
         })
     }
 
-    /// A partition to read only, which may be one of the broker's own topic: of those, one that holds nothing yet is `None`.
+    /// A partition to read only, which may be one of the broker's own topics: of those, one that holds nothing yet is `None`.
     pub fn partition_to_read(&self, topic: &str, partition: i32) -> Result<Option<PartitionHandle>, Error> {
-        if topic != open::OFFSETS_TOPIC {
-            return self.partition(topic, partition).map(Some);
-        }
-        let shard = usize::try_from(partition).ok().and_then(|index| self.0.shards.get(index));
-        let shard = shard.ok_or_else(|| {
-            let text = format!("{topic}-{partition} does not exist: it has {}", self.0.shards.len());
+        let number = usize::try_from(partition).unwrap_or(usize::MAX);
+        let absent = |have: usize| {
+            let text = format!("{topic}-{partition} does not exist: it has {have}");
             Error::new(ErrorCode::UnknownTopicOrPartition, text)
-        })?;
-        Ok(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned())
+        };
+        match topic {
+            internal::OFFSETS_TOPIC => {
+                let shard = self.0.shards.get(number).ok_or_else(|| absent(self.0.shards.len()))?;
+                Ok(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned())
+            }
+            internal::TRANSACTIONS_TOPIC if self.0.transactions.is_used() => {
+                let mut shards = self.0.transactions.shards();
+                let have = shards.len();
+                Ok(shards.nth(number).ok_or_else(|| absent(have))?.partition().cloned())
+            }
+            _ => self.partition(topic, partition).map(Some),
+        }
     }
 
     /// Counts changes of topics and partitions.

@@ -4,9 +4,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::data_folder::Found;
+use super::internal::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, is_internal};
 use super::manifest::Manifest;
 use super::producer_ids::ProducerIds;
-use super::store::Store;
+use super::store::{Records, Store};
 use super::topic_map::TopicMap;
 use super::topics::Topic;
 use super::{Broker, Inner};
@@ -14,12 +15,12 @@ use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::{TopicId, TopicPartition};
 use crate::partition::Surroundings;
-use crate::runtime::{Bell, Driver, Intervals, Kept, OffsetsRetention, Random, Shard, ShardConfig, Syncer, Upkeep};
+use crate::runtime::{
+    Bell, Driver, Intervals, Kept, Looks, Participants, Random, Shard, ShardConfig, Syncer, TransactionCoordinator,
+    TransactionShard, Upkeep,
+};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::{Clock, SystemClock};
-
-/// The internal topic of groups and offsets.
-pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// Describes a broker before it opens.
 #[derive(Debug, Default)]
@@ -115,6 +116,7 @@ impl BrokerBuilder {
             }
         }
         let offsets = counts.remove(OFFSETS_TOPIC).unwrap_or(0);
+        let transactions = counts.remove(TRANSACTIONS_TOPIC).unwrap_or(0);
         // Another stream than the member ids': who sees one must not guess the other.
         let random = Random::new(!seed);
         let mut topics = TopicMap::default();
@@ -137,13 +139,18 @@ impl BrokerBuilder {
         #[cfg(feature = "server")]
         let acls = crate::security::Acls::load(&disk)?;
         let shards = open_shards(&surroundings, &self.config, offsets, &found)?;
-        let retention = OffsetsRetention {
-            retention_ms: i64::from(self.config.offsets_retention_minutes) * 60_000,
-            check_interval_ms: self.config.offsets_retention_check_interval_ms,
+        let looks = Looks {
+            offsets_retention_ms: i64::from(self.config.offsets_retention_minutes) * 60_000,
+            offsets_ms: self.config.offsets_retention_check_interval_ms,
+            transactions_ms: self.config.transaction_abort_timed_out_transaction_cleanup_interval_ms,
+            transactional_ids_ms: self.config.transaction_remove_expired_transaction_cleanup_interval_ms,
         };
-        let driver = Driver::new(shards.clone(), clock.clone(), seed, retention);
         let topics = Arc::new(RwLock::new(topics));
-        let store = Arc::new(Store { folder, topics: topics.clone(), shards: shards.clone(), durable });
+        let records = Arc::new(Records { topics: topics.clone(), shards: shards.clone() });
+        let transactions = open_transactions(&surroundings, &self.config, transactions, &found, records.clone())?;
+        let driver = Driver::new(shards.clone(), transactions.clone(), clock.clone(), seed, looks);
+        let store = Store { folder, topics: topics.clone(), shards: shards.clone(), transactions: transactions.clone(), durable };
+        let store = Arc::new(store);
         let intervals = Intervals {
             retention_ms: self.config.log_retention_check_interval_ms,
             checkpoint_ms: self.config.log_flush_offset_checkpoint_interval_ms,
@@ -165,6 +172,8 @@ impl BrokerBuilder {
             producer_ids,
             random,
             shards,
+            transactions,
+            records,
             driver,
             durable,
             closed: AtomicBool::new(false),
@@ -175,12 +184,51 @@ impl BrokerBuilder {
             #[cfg(feature = "server")]
             acls,
         }));
-        if found.speaks_of_others(|id| broker.partition(&id.topic, id.partition).is_ok() || &*id.topic == OFFSETS_TOPIC) {
+        if found.speaks_of_others(|id| broker.partition(&id.topic, id.partition).is_ok() || is_internal(&id.topic)) {
             broker.0.store.checkpoint()?;
         }
         broker.0.upkeep.start();
         Ok(broker)
     }
+}
+
+/// Ids are found by the number of partitions that they were stored with.
+fn check_count(name: &str, wanted: i32, stored: i32, what: &str) -> Result<(), Error> {
+    if stored > wanted {
+        let text = format!("{name} is {wanted}, but the data was written with at least {stored}: {what} would not be found");
+        return Err(Error::new(ErrorCode::InvalidConfig, text));
+    }
+    Ok(())
+}
+
+fn folders(surroundings: &Surroundings) -> Result<Vec<String>, Error> {
+    let failed = |error| Error::with_source(ErrorCode::KafkaStorageError, "the data cannot be listed", error);
+    surroundings.disk.folders().map_err(failed)
+}
+
+/// Reads transactions back, and completes those that were decided.
+fn open_transactions(
+    surroundings: &Arc<Surroundings>,
+    config: &BrokerConfig,
+    stored: i32,
+    found: &Found,
+    participants: Arc<dyn Participants>,
+) -> Result<Arc<TransactionCoordinator>, Error> {
+    let wanted = config.transaction_state_log_num_partitions;
+    check_count("transaction.state.log.num.partitions", wanted, stored, "transactional ids")?;
+    let there = folders(surroundings)?;
+    let shards = (0..wanted).map(|index| {
+        let id = TopicPartition::new(TRANSACTIONS_TOPIC, index);
+        let (is_there, opening) = (there.binary_search(&id.to_string()).is_ok(), found.opening(&id));
+        let mut shard = TransactionShard::new(surroundings.clone(), config, id, opening, participants.clone());
+        if is_there {
+            shard.load()?;
+        }
+        Ok(shard)
+    });
+    let coordinator = TransactionCoordinator::new(shards.collect::<Result<_, Error>>()?, participants.clone());
+    coordinator.finish_prepared()?;
+    Ok(coordinator)
 }
 
 fn open_shards(
@@ -190,16 +238,8 @@ fn open_shards(
     found: &Found,
 ) -> Result<Arc<Vec<Mutex<Shard>>>, Error> {
     let wanted = config.offsets_topic_num_partitions;
-    if stored > wanted {
-        let text = format!(
-            "offsets.topic.num.partitions is {wanted}, but the data was written with at least {stored}: groups would not be found"
-        );
-        return Err(Error::new(ErrorCode::InvalidConfig, text));
-    }
-    let there = surroundings
-        .disk
-        .folders()
-        .map_err(|error| Error::with_source(ErrorCode::KafkaStorageError, "the data cannot be listed", error))?;
+    check_count("offsets.topic.num.partitions", wanted, stored, "groups")?;
+    let there = folders(surroundings)?;
     let shards = (0..wanted).map(|index| {
         let id = TopicPartition::new(OFFSETS_TOPIC, index);
         let is_there = there.binary_search(&id.to_string()).is_ok();

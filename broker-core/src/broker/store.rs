@@ -2,20 +2,55 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::Broker;
 use super::data_folder::{Checkpoints, DataFolder};
-use super::open::OFFSETS_TOPIC;
+use super::internal::{OFFSETS_TOPIC, is_internal};
 use super::topic_map::TopicMap;
 use crate::error::{Error, ErrorCode};
-use crate::partition::PartitionHandle;
-use crate::runtime::{Kept, Shard};
+use crate::id::TopicPartition;
+use crate::partition::{PartitionHandle, TransactionEnd};
+use crate::runtime::{Kept, Participants, Shard, TransactionCoordinator};
 
 /// The open topics.
 pub(super) type Topics = RwLock<TopicMap>;
+
+/// Where clients' records are: topics and groups.
+pub(super) struct Records {
+    pub topics: Arc<Topics>,
+    pub shards: Arc<Vec<Mutex<Shard>>>,
+}
+
+impl Records {
+    fn shard(&self, number: i32) -> Option<&Mutex<Shard>> {
+        self.shards.get(usize::try_from(number).ok()?)
+    }
+}
+
+impl Participants for Records {
+    fn partition(&self, id: &TopicPartition) -> Option<PartitionHandle> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.get(&id.topic)?.partitions.get(usize::try_from(id.partition).ok()?).cloned()
+    }
+
+    fn end(&self, id: &TopicPartition, end: &TransactionEnd) -> Result<Option<(PartitionHandle, i64)>, Error> {
+        let found = if &*id.topic == OFFSETS_TOPIC {
+            let shard = self.shard(id.partition);
+            shard.and_then(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned())
+        } else {
+            self.partition(id)
+        };
+        let Some(partition) = found else { return Ok(None) };
+        match partition.end_transaction(end) {
+            Err(_) if partition.is_deleted() => Ok(None),
+            told => Ok(Some((partition, told?.end_offset))),
+        }
+    }
+}
 
 /// Everything of a broker that is on its disk. Whoever keeps house holds it without holding the broker.
 pub(super) struct Store {
     pub folder: DataFolder,
     pub topics: Arc<Topics>,
     pub shards: Arc<Vec<Mutex<Shard>>>,
+    pub transactions: Arc<TransactionCoordinator>,
     /// Whether there is anything that outlives the broker.
     pub durable: bool,
 }
@@ -40,6 +75,7 @@ impl Kept for Store {
         for shard in self.shards.iter() {
             all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned());
         }
+        all.extend(self.transactions.shards().filter_map(|shard| shard.partition().cloned()));
         all
     }
 
@@ -76,7 +112,7 @@ impl Broker {
     /// From now on nothing of a partition before this offset can be read; -1 stands for its end. The first offset that can be read
     /// then, over restarts too. The files go with the next retention.
     pub fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64, Error> {
-        if topic == OFFSETS_TOPIC {
+        if is_internal(topic) {
             return Err(Error::new(ErrorCode::InvalidTopic, format!("'{topic}' is internal: its records stay")));
         }
         if !self.topic_config(topic)?.cleanup_policy.delete {

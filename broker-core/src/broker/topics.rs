@@ -4,8 +4,8 @@ use std::sync::{Arc, MutexGuard, PoisonError, RwLockReadGuard};
 
 use super::Broker;
 use super::data_folder::Found;
+use super::internal::is_internal;
 use super::manifest::Manifest;
-use super::open::OFFSETS_TOPIC;
 use super::topic_map::TopicMap;
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
@@ -136,7 +136,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
         let text = format!("'{name}' is no topic name: 1 to 249 letters, digits, '.', '_' and '-'");
         return Err(Error::new(ErrorCode::InvalidTopic, text));
     }
-    if name == OFFSETS_TOPIC {
+    if is_internal(name) {
         return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal")));
     }
     Ok(())
@@ -144,7 +144,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
 
 /// By how many partitions a topic grows to have `total`, if it may.
 fn check_total(topics: &TopicMap, name: &str, total: i32) -> Result<i32, Error> {
-    if name == OFFSETS_TOPIC {
+    if is_internal(name) {
         return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal: it stays as it is")));
     }
     let Some(topic) = topics.get(name) else {
@@ -262,7 +262,7 @@ impl Broker {
 
     /// Deletes a topic, its data and the offsets stored for it.
     pub fn delete_topic(&self, name: &str) -> Result<(), Error> {
-        if name == OFFSETS_TOPIC {
+        if is_internal(name) {
             return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal: it stays")));
         }
         let gone = {
@@ -309,35 +309,24 @@ impl Broker {
 
     /// One topic, if it is there.
     pub fn topic(&self, name: &str) -> Option<TopicDescription> {
-        if name == OFFSETS_TOPIC {
-            return Some(self.offsets_topic());
+        if is_internal(name) {
+            return self.internal_topics().find(|topic| &*topic.name == name);
         }
         self.topics_now().get(name).map(Topic::describe)
     }
 
     /// The topic of an id, if it is there.
     pub fn topic_by_id(&self, id: TopicId) -> Option<TopicDescription> {
-        if id == TopicId::OFFSETS {
-            return Some(self.offsets_topic());
-        }
-        self.topics_now().by_id(id).map(Topic::describe)
+        let internal = self.internal_topics().find(|topic| topic.id == id);
+        internal.or_else(|| self.topics_now().by_id(id).map(Topic::describe))
     }
 
-    /// All topics, by name, the internal one included.
+    /// All topics, by name, the internal ones included.
     pub fn topics(&self) -> Vec<TopicDescription> {
         let topics = self.topics_now();
-        let mut all: Vec<_> = topics.iter().map(Topic::describe).chain([self.offsets_topic()]).collect();
+        let mut all: Vec<_> = topics.iter().map(Topic::describe).chain(self.internal_topics()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
-    }
-
-    fn offsets_topic(&self) -> TopicDescription {
-        TopicDescription {
-            name: Arc::from(OFFSETS_TOPIC),
-            partitions: self.0.config.offsets_topic_num_partitions,
-            internal: true,
-            id: TopicId::OFFSETS,
-        }
     }
 
     pub(super) fn has_partition(&self, topic: &str, partition: i32) -> bool {

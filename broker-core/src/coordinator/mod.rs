@@ -1,3 +1,4 @@
 //! Coordinators: pure machines that decide; the runtime gives them time and a log.
 
 pub(crate) mod group;
+pub(crate) mod transaction;

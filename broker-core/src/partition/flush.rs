@@ -22,7 +22,7 @@ pub(crate) trait Flusher: Send + Sync {
 #[derive(Default)]
 pub(super) struct Flushing {
     /// Nothing may be read, nor is acknowledged, before everything up to here is durable.
-    must: i64,
+    pub(super) must: i64,
     /// Whether a flush was asked for that has not begun.
     asked: bool,
     /// When everything is to be durable, by the clock that measures time-outs.
@@ -192,6 +192,11 @@ impl PartitionHandle {
     pub fn unacknowledged(&self) -> Option<i64> {
         let end = self.state().log.end();
         (end > self.end_offset()).then_some(end)
+    }
+
+    /// Whether what it acknowledges is durable: its topic's `flush.messages` asks for it.
+    pub(crate) fn is_flushed_by_count(&self) -> bool {
+        self.config().topic.flush_messages < i64::MAX
     }
 
     /// Calls `done` when everything before `end` counts: it can be read, and is as durable as the topic's `flush.messages` asks.

@@ -329,6 +329,15 @@ impl PartitionHandle {
     /// The same for a batch of the broker's own, straight from its builder and to a partition of its own: what `produce` would
     /// check is known, and a commit pays for no second checksum.
     pub(crate) fn produce_own(&self, batch: BytesMut) -> Result<(), Error> {
+        self.produce_ours(batch, false)
+    }
+
+    /// The same, but it counts only when it is durable, as if the topic's `flush.messages` asked for that.
+    pub(crate) fn produce_own_durable(&self, batch: BytesMut) -> Result<(), Error> {
+        self.produce_ours(batch, true)
+    }
+
+    fn produce_ours(&self, batch: BytesMut, durable: bool) -> Result<(), Error> {
         debug_assert!(
             append::check(&mut batch.clone(), &self.config(), i64::MAX).is_ok(),
             "{}: the broker's own batch is unsound",
@@ -338,7 +347,11 @@ impl PartitionHandle {
         let mut state = self.state();
         self.check_there()?;
         // Its records' time is now.
-        let ask = self.append(&mut state, batch, count, (max_timestamp, max_timestamp), i64::MAX)?;
+        self.write(&mut state, batch, count, (max_timestamp, max_timestamp))?;
+        if durable {
+            state.flushing.must = state.log.end();
+        }
+        let ask = self.appended(&mut state, i64::MAX);
         self.tell(state);
         self.ask(ask);
         Ok(())

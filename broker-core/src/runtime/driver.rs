@@ -1,4 +1,4 @@
-//! The one task of a broker: steps the group machines when their time has come.
+//! The one task of a broker: steps the machines of groups and transactions when their time has come.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,20 +7,26 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{Counter, GroupChanges, Random, Shard};
+use super::{Counter, GroupChanges, Random, Shard, TransactionCoordinator};
 use crate::coordinator::group::ReplyToken;
 use crate::time::Clock;
 
-/// How long offsets are kept that nobody needs, and how often that is looked at.
+/// What is looked at, and how often.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct OffsetsRetention {
-    pub retention_ms: i64,
-    pub check_interval_ms: u64,
+pub(crate) struct Looks {
+    /// How long offsets are kept that nobody needs.
+    pub offsets_retention_ms: i64,
+    pub offsets_ms: u64,
+    /// Transactions that are open for too long, or not complete.
+    pub transactions_ms: u64,
+    /// Transactional ids that nobody uses.
+    pub transactional_ids_ms: u64,
 }
 
 pub(crate) struct Driver {
-    retention: OffsetsRetention,
+    looks: Looks,
     shards: Arc<Vec<Mutex<Shard>>>,
+    transactions: Arc<TransactionCoordinator>,
     clock: Arc<dyn Clock>,
     wake: Arc<Notify>,
     tokens: AtomicU64,
@@ -31,9 +37,16 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub fn new(shards: Arc<Vec<Mutex<Shard>>>, clock: Arc<dyn Clock>, seed: u64, retention: OffsetsRetention) -> Self {
+    pub fn new(
+        shards: Arc<Vec<Mutex<Shard>>>,
+        transactions: Arc<TransactionCoordinator>,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+        looks: Looks,
+    ) -> Self {
         let (tokens, random) = (AtomicU64::new(0), Random::new(seed));
-        Self { retention, shards, clock, wake: Arc::default(), tokens, random, task: Mutex::new(None), changes: Arc::default() }
+        let (wake, task, changes) = (Arc::default(), Mutex::new(None), Arc::default());
+        Self { looks, shards, transactions, clock, wake, tokens, random, task, changes }
     }
 
     pub fn token(&self) -> ReplyToken {
@@ -50,14 +63,20 @@ impl Driver {
     /// outside a runtime, and again if its runtime ended.
     pub fn wake(&self) {
         self.changes.raise();
+        self.attend();
         self.wake.notify_one();
+    }
+
+    /// The task is there, if it can be.
+    pub fn attend(&self) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (shards, clock, wake) = (self.shards.clone(), self.clock.clone(), self.wake.clone());
-            *task = Some(runtime.spawn(run(shards, clock, wake, self.changes.clone(), self.retention)));
+            let (shards, transactions, clock) = (self.shards.clone(), self.transactions.clone(), self.clock.clone());
+            let task_of = Task { shards, transactions, clock, changes: self.changes.clone(), looks: self.looks };
+            *task = Some(runtime.spawn(task_of.run(self.wake.clone())));
         }
     }
 
@@ -82,35 +101,73 @@ impl Drop for Driver {
     }
 }
 
-async fn run(
+/// What the task works on.
+struct Task {
     shards: Arc<Vec<Mutex<Shard>>>,
+    transactions: Arc<TransactionCoordinator>,
     clock: Arc<dyn Clock>,
-    wake: Arc<Notify>,
     changes: Arc<Counter>,
-    retention: OffsetsRetention,
-) {
-    let locked =
-        |shard: &Mutex<Shard>, step: &mut dyn FnMut(&mut Shard)| step(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut look_at = clock.monotonic_ms() + retention.check_interval_ms;
-    loop {
-        if clock.monotonic_ms() >= look_at {
-            shards.iter().for_each(|shard| locked(shard, &mut |shard| expire_offsets(shard, retention.retention_ms)));
-            look_at = clock.monotonic_ms() + retention.check_interval_ms;
+    looks: Looks,
+}
+
+/// When each thing is looked at next.
+struct Next {
+    offsets: u64,
+    transactions: u64,
+    transactional_ids: u64,
+}
+
+impl Next {
+    fn after(now: u64, looks: &Looks) -> Self {
+        Self {
+            offsets: now + looks.offsets_ms,
+            transactions: now + looks.transactions_ms,
+            transactional_ids: now + looks.transactional_ids_ms,
         }
-        let mut deadline: Option<u64> = None;
-        for shard in shards.iter() {
-            locked(shard, &mut |shard| deadline = [deadline, shard.next_deadline()].into_iter().flatten().min());
-        }
-        let next = deadline.map_or(look_at, |at| at.min(look_at));
-        let due = tokio::time::sleep(Duration::from_millis(next.saturating_sub(clock.monotonic_ms())));
-        tokio::select! {
-            biased;
-            // First what is due: a flood of wake-ups must not keep a silent member in its group.
-            () = due => {
-                shards.iter().for_each(|shard| locked(shard, &mut Shard::expire));
-                changes.raise();
+    }
+
+    fn first(&self) -> u64 {
+        self.offsets.min(self.transactions).min(self.transactional_ids)
+    }
+}
+
+impl Task {
+    fn each(&self, mut step: impl FnMut(&mut Shard)) {
+        self.shards.iter().for_each(|shard| step(&mut shard.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+
+    async fn run(self, wake: Arc<Notify>) {
+        let mut next = Next::after(self.clock.monotonic_ms(), &self.looks);
+        loop {
+            self.look(&mut next).await;
+            let mut deadline = next.first();
+            self.each(|shard| deadline = deadline.min(shard.next_deadline().unwrap_or(u64::MAX)));
+            let due = tokio::time::sleep(Duration::from_millis(deadline.saturating_sub(self.clock.monotonic_ms())));
+            tokio::select! {
+                biased;
+                // First what is due: a flood of wake-ups must not keep a silent member in its group.
+                () = due => {
+                    self.each(Shard::expire);
+                    self.changes.raise();
+                }
+                () = wake.notified() => {}
             }
-            () = wake.notified() => {}
+        }
+    }
+
+    async fn look(&self, next: &mut Next) {
+        let (now, later) = (self.clock.monotonic_ms(), Next::after(self.clock.monotonic_ms(), &self.looks));
+        if now >= next.offsets {
+            self.each(|shard| expire_offsets(shard, self.looks.offsets_retention_ms));
+            next.offsets = later.offsets;
+        }
+        if now >= next.transactional_ids {
+            self.transactions.expire();
+            next.transactional_ids = later.transactional_ids;
+        }
+        if now >= next.transactions {
+            self.transactions.resume().await;
+            next.transactions = later.transactions;
         }
     }
 }

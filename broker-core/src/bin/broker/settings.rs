@@ -134,9 +134,25 @@ impl Settings {
             "group.max.size" => into(&mut broker.group_max_size, name, value),
             _ => match broker.topic_defaults.set_default(name, value) {
                 Some(set) => set,
-                None => Err(format!("{name} is no setting of this broker")),
+                None => set_transactions(broker, name, value),
             },
         }
+    }
+}
+
+fn set_transactions(broker: &mut BrokerConfig, name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "transaction.max.timeout.ms" => into(&mut broker.transaction_max_timeout_ms, name, value),
+        "transactional.id.expiration.ms" => into(&mut broker.transactional_id_expiration_ms, name, value),
+        "transaction.state.log.num.partitions" => into(&mut broker.transaction_state_log_num_partitions, name, value),
+        "transaction.state.log.segment.bytes" => into(&mut broker.transaction_state_log_segment_bytes, name, value),
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms" => {
+            into(&mut broker.transaction_abort_timed_out_transaction_cleanup_interval_ms, name, value)
+        }
+        "transaction.remove.expired.transaction.cleanup.interval.ms" => {
+            into(&mut broker.transaction_remove_expired_transaction_cleanup_interval_ms, name, value)
+        }
+        _ => Err(format!("{name} is no setting of this broker")),
     }
 }
 
@@ -215,6 +231,24 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} in {told}");
         }
+    }
+
+    #[test]
+    fn transactions_by_kafkas_names() {
+        let names = [
+            "transaction.max.timeout.ms",
+            "transactional.id.expiration.ms",
+            "transaction.state.log.num.partitions",
+            "transaction.state.log.segment.bytes",
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+            "transaction.remove.expired.transaction.cleanup.interval.ms",
+        ];
+        let all_to = |value: &str| Settings::read(None, &names.map(|name| [name, value].join("=")));
+        let broker = all_to("7").expect("fine").broker;
+        assert_eq!((broker.transaction_max_timeout_ms, broker.transactional_id_expiration_ms), (7, 7));
+        assert_eq!((broker.transaction_state_log_num_partitions, broker.transaction_state_log_segment_bytes), (7, 7));
+        let told = all_to("0").expect_err("refused");
+        names.iter().for_each(|name| assert!(told.contains(&format!("{name} is 0")), "{name} in {told}"));
     }
 
     #[test]

@@ -1,0 +1,194 @@
+use bytes::BytesMut;
+
+use super::Broker;
+use super::internal::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, is_internal};
+use crate::coordinator::transaction::{TransactionDescription, TransactionListing};
+use crate::error::{Error, ErrorCode};
+use crate::id::TopicPartition;
+use crate::partition::{PartitionHandle, Produced, TransactionEnd};
+use crate::record::{TRANSACTIONAL_BIT, at, header};
+use crate::runtime::{Participants, shard_of};
+
+/// Transactions: what a producer writes under a transactional id to any partitions, and the offsets that it commits for groups, count
+/// all together or not at all.
+impl Broker {
+    /// A producer comes with its transactional id: its id and epoch, which fence all who had the transactional id before. Who says
+    /// what it `had` goes on after an error, and is fenced if another one came since; a new instance says nothing. No transaction is
+    /// open for longer than `timeout_ms`.
+    ///
+    /// `CONCURRENT_TRANSACTIONS` tells to come again: a transaction of before is being ended, or has just been aborted by this.
+    /// The request is made when this is called.
+    ///
+    /// ```
+    /// use broker_core::{Broker, NewTopic, TopicPartition, record::BatchBuilder};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(async {
+    /// let broker = Broker::in_memory();
+    /// broker.create_topic(&NewTopic::new("orders"))?;
+    /// let orders = broker.partition("orders", 0)?;
+    ///
+    /// let producer = broker.init_transactional_producer("shop-1", 60_000, None).await?;
+    /// let within = [orders.topic_partition().clone()];
+    /// broker.add_partitions_to_transaction("shop-1", producer, &within)?;
+    /// let mut batch = BatchBuilder::new();
+    /// batch.producer(producer.0, producer.1, 0);
+    /// batch.transactional();
+    /// batch.append(broker.clock().wall_ms(), Some(b"ann"), Some(b"42"), &[]);
+    /// broker.produce_in_transaction("shop-1", &orders, batch.build())?;
+    /// assert!(orders.fetch_committed(0, 1 << 20)?.batches.is_empty(), "it is not decided");
+    ///
+    /// broker.end_transaction("shop-1", producer, true).await?;
+    /// assert_eq!(orders.fetch_committed(0, 1 << 20)?.last_stable, 2, "the record, and the marker that commits it");
+    /// # Ok::<(), broker_core::Error>(())
+    /// # }).expect("committed");
+    /// ```
+    pub fn init_transactional_producer(
+        &self,
+        transactional_id: &str,
+        timeout_ms: i32,
+        had: Option<(i64, i16)>,
+    ) -> impl Future<Output = Result<(i64, i16), Error>> + Send + use<> {
+        let coordinator = self.0.transactions.clone();
+        let fresh = || self.init_producer_id().map(|(id, _)| id);
+        let begun = coordinator.init_producer_id(transactional_id, timeout_ms, had, fresh);
+        if begun.is_ok() && coordinator.set_used() {
+            self.changed();
+        }
+        self.0.driver.attend();
+        let id = transactional_id.to_owned();
+        async move {
+            match begun? {
+                Ok(producer) => Ok(producer),
+                Err(claim) => {
+                    coordinator.complete(claim).await?;
+                    let text = format!("transactional id '{id}': the transaction of its last producer was aborted: come again");
+                    Err(Error::new(ErrorCode::ConcurrentTransactions, text))
+                }
+            }
+        }
+    }
+
+    /// Partitions become part of a producer's transaction, which the first of them begins: all of them, or none. They must be there.
+    pub fn add_partitions_to_transaction(
+        &self,
+        transactional_id: &str,
+        producer: (i64, i16),
+        partitions: &[TopicPartition],
+    ) -> Result<(), Error> {
+        partitions.iter().try_for_each(|partition| self.check_may_hold_transaction(partition))?;
+        self.0.transactions.shard(transactional_id).add_partitions(transactional_id, producer, partitions)
+    }
+
+    /// Whether a partition can become part of a transaction.
+    pub fn check_may_hold_transaction(&self, partition: &TopicPartition) -> Result<(), Error> {
+        if is_internal(&partition.topic) {
+            let text = format!("'{}' is internal: clients do not write to it", partition.topic);
+            return Err(Error::new(ErrorCode::InvalidTopic, text));
+        }
+        self.partition(&partition.topic, partition.partition).map(drop)
+    }
+
+    /// The offsets of a group become part of a producer's transaction.
+    pub fn add_offsets_to_transaction(&self, transactional_id: &str, producer: (i64, i16), group: &str) -> Result<(), Error> {
+        let partitions = [self.offsets_partition(group)];
+        self.0.transactions.shard(transactional_id).add_partitions(transactional_id, producer, &partitions)
+    }
+
+    /// The partition of `__consumer_offsets` that keeps a group.
+    fn offsets_partition(&self, group: &str) -> TopicPartition {
+        TopicPartition::new(OFFSETS_TOPIC, shard_of(group, self.0.shards.len()) as i32)
+    }
+
+    /// Does something that belongs to a producer's transaction, unless the transaction is not open or does not hold the partition.
+    /// The transaction does not end while it is done.
+    pub(crate) fn in_transaction<T>(
+        &self,
+        transactional_id: &str,
+        producer: (i64, i16),
+        partition: &TopicPartition,
+        act: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let shard = self.0.transactions.shard(transactional_id);
+        shard.transactions().check(transactional_id, producer, partition)?;
+        act()
+    }
+
+    /// The same for the offsets of a group.
+    #[allow(dead_code, reason = "the group's side calls it")]
+    pub(crate) fn in_transaction_of_group<T>(
+        &self,
+        transactional_id: &str,
+        producer: (i64, i16),
+        group: &str,
+        act: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.in_transaction(transactional_id, producer, &self.offsets_partition(group), act)
+    }
+
+    /// Appends a batch as part of its producer's transaction. `TRANSACTION_ABORTABLE` says that there is none, or that the partition is
+    /// not in it; `INVALID_PRODUCER_EPOCH`, that the producer is fenced.
+    pub fn produce_in_transaction(
+        &self,
+        transactional_id: &str,
+        partition: &PartitionHandle,
+        batch: BytesMut,
+    ) -> Result<Produced, Error> {
+        if batch.len() < at::RECORDS || header::i16(&batch, at::ATTRIBUTES) & TRANSACTIONAL_BIT == 0 {
+            return partition.produce(batch);
+        }
+        let producer = (header::i64(&batch, at::PRODUCER_ID), header::i16(&batch, at::PRODUCER_EPOCH));
+        let produced = self.in_transaction(transactional_id, producer, partition.topic_partition(), || partition.produce(batch));
+        produced.map_err(|error| match error.code() {
+            ErrorCode::ProducerFenced => Error::with_source(ErrorCode::InvalidProducerEpoch, "not produced", error),
+            _ => error,
+        })
+    }
+
+    /// Commits or aborts a producer's transaction. It is decided when this is called; the future completes when all partitions
+    /// know, as durably as each topic asks. `CONCURRENT_TRANSACTIONS` tells that they do not yet: asked again, it says when they do.
+    pub fn end_transaction(
+        &self,
+        transactional_id: &str,
+        producer: (i64, i16),
+        committed: bool,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let coordinator = self.0.transactions.clone();
+        let ended = coordinator.end(transactional_id, producer, committed);
+        async move {
+            match ended? {
+                Some(claim) => coordinator.complete(claim).await,
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// Ends a transaction in one partition, whatever its coordinator knows of it: an administrator's way out of one that hangs. The
+    /// partition may be one of `__consumer_offsets`.
+    pub fn write_transaction_marker(
+        &self,
+        partition: &TopicPartition,
+        end: &TransactionEnd,
+    ) -> Result<Option<(PartitionHandle, i64)>, Error> {
+        if &*partition.topic == TRANSACTIONS_TOPIC {
+            let text = format!("'{}' holds no transactions, it says what became of them", partition.topic);
+            return Err(Error::new(ErrorCode::InvalidTopic, text));
+        }
+        if &*partition.topic != OFFSETS_TOPIC {
+            self.partition(&partition.topic, partition.partition)?;
+        }
+        self.0.records.end(partition, end)
+    }
+
+    /// All transactional ids, by name.
+    pub fn list_transactions(&self) -> Vec<TransactionListing> {
+        let mut all: Vec<_> =
+            self.0.transactions.shards().flat_map(|shard| shard.transactions().list().collect::<Vec<_>>()).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// What is known by a transactional id.
+    pub fn describe_transaction(&self, transactional_id: &str) -> Option<TransactionDescription> {
+        self.0.transactions.shard(transactional_id).transactions().describe(transactional_id)
+    }
+}

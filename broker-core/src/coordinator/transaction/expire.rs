@@ -1,0 +1,36 @@
+//! Transactions that are open for too long, and ids that nobody uses.
+
+use super::{Transaction, TransactionState, Transactions};
+
+impl Transactions {
+    /// The ids whose transaction has been open for longer than its producer asked for.
+    pub fn timed_out(&self, now: i64) -> Vec<String> {
+        let late = |transaction: &Transaction| {
+            transaction.state == TransactionState::Ongoing
+                && now.saturating_sub(transaction.started_ms) > i64::from(transaction.timeout_ms)
+        };
+        self.iter().filter(|(_, transaction)| late(transaction)).map(|(id, _)| id.to_owned()).collect()
+    }
+
+    /// Such a transaction, aborted; `None` if it has ended by now.
+    pub fn abort_timed_out(&self, now: i64, id: &str) -> Option<Transaction> {
+        let current = self.get(id).filter(|current| current.state == TransactionState::Ongoing)?;
+        (now.saturating_sub(current.started_ms) > i64::from(current.timeout_ms)).then(|| current.fenced(now))
+    }
+
+    /// The ids that nothing was done with for `transactional.id.expiration.ms`.
+    pub fn expired(&self, now: i64) -> Vec<String> {
+        let unused = |transaction: &Transaction| {
+            matches!(
+                transaction.state,
+                TransactionState::Empty | TransactionState::CompleteCommit | TransactionState::CompleteAbort
+            ) && now.saturating_sub(transaction.updated_ms) >= self.limits.expiration_ms
+        };
+        self.iter().filter(|(_, transaction)| unused(transaction)).map(|(id, _)| id.to_owned()).collect()
+    }
+
+    /// The ids whose transaction is decided, but whose partitions may not know.
+    pub fn prepared(&self) -> Vec<String> {
+        self.iter().filter(|(_, transaction)| transaction.state.is_prepared()).map(|(id, _)| id.to_owned()).collect()
+    }
+}

@@ -1,0 +1,195 @@
+//! One partition of `__transaction_state` and the transactions in it, behind one lock: decide, append, apply.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Participants;
+use super::own_log::OwnLog;
+use crate::config::BrokerConfig;
+use crate::coordinator::transaction::{
+    End, Init, Producer, Transaction, TransactionLimits, Transactions, decode, encode_key, encode_value,
+};
+use crate::error::{Error, ErrorCode};
+use crate::id::TopicPartition;
+use crate::log::Opening;
+use crate::partition::{PartitionHandle, Surroundings};
+
+pub(crate) struct TransactionShard {
+    transactions: Transactions,
+    log: OwnLog,
+    participants: Arc<dyn Participants>,
+    /// The ids whose partitions are being told how their transaction ended: one does so at a time, or a marker that comes late
+    /// would end the next transaction.
+    completing: BTreeSet<String>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// What became of a producer that came.
+pub(super) enum Begun {
+    Producer(Producer),
+    /// Its transaction was aborted, and is now to be completed.
+    Fenced,
+}
+
+impl TransactionShard {
+    pub fn new(
+        surroundings: Arc<Surroundings>,
+        config: &BrokerConfig,
+        id: TopicPartition,
+        opening: Opening,
+        participants: Arc<dyn Participants>,
+    ) -> Self {
+        let limits = TransactionLimits {
+            max_timeout_ms: config.transaction_max_timeout_ms,
+            expiration_ms: config.transactional_id_expiration_ms,
+        };
+        let log = OwnLog::new(surroundings, config, id, opening, config.transaction_state_log_segment_bytes);
+        let (transactions, completing) = (Transactions::new(limits), BTreeSet::new());
+        Self { transactions, log, participants, completing, key: Vec::new(), value: Vec::new() }
+    }
+
+    /// Reads the transactions back from the log.
+    pub fn load(&mut self) -> Result<(), Error> {
+        let (transactions, mut unknown) = (&mut self.transactions, 0u64);
+        self.log.read(|record| match record.key().and_then(|key| decode(key, record.value())) {
+            Some((id, transaction)) => transactions.apply(id, transaction),
+            None => unknown += 1,
+        })?;
+        if unknown > 0 {
+            tracing::warn!(target: "broker_core::transaction", partition = %self.log.id(), unknown, "records of unknown kind or version passed over");
+        }
+        Ok(())
+    }
+
+    pub fn transactions(&self) -> &Transactions {
+        &self.transactions
+    }
+
+    /// Its log, if it has one yet.
+    pub fn partition(&self) -> Option<&PartitionHandle> {
+        self.log.partition()
+    }
+
+    /// Appends what is to be known by an id, and applies it.
+    fn store(&mut self, id: &str, transaction: Option<Transaction>) -> Result<(), Error> {
+        self.rewrite_if_due()?;
+        encode_key(id, &mut self.key);
+        if let Some(transaction) = &transaction {
+            encode_value(transaction, &mut self.value);
+        }
+        self.log.put(&self.key, transaction.is_some().then_some(&self.value));
+        self.log.append(transaction.as_ref().is_some_and(|next| self.decides_durably(next)))?;
+        self.transactions.apply(id, transaction);
+        Ok(())
+    }
+
+    /// Whether this decides for a partition that is durable when it answers: it must not know of a decision that a power cut takes
+    /// back, or the others would end the same transaction another way.
+    pub(super) fn decides_durably(&self, next: &Transaction) -> bool {
+        let asks = |id: TopicPartition| self.participants.partition(&id).is_some_and(|partition| partition.is_flushed_by_count());
+        next.state.is_prepared() && next.partitions().any(asks)
+    }
+
+    fn rewrite_if_due(&mut self) -> Result<(), Error> {
+        if !self.log.is_rewrite_due() {
+            return Ok(());
+        }
+        let mut all = self.transactions.iter();
+        self.log.rewrite(|key, value| {
+            let next = all.next();
+            if let Some((id, transaction)) = next {
+                encode_key(id, key);
+                encode_value(transaction, value);
+            }
+            next.is_some()
+        })
+    }
+
+    pub(super) fn init_producer_id(
+        &mut self,
+        id: &str,
+        timeout_ms: i32,
+        had: Option<Producer>,
+        fresh: impl FnOnce() -> Result<i64, Error>,
+    ) -> Result<Begun, Error> {
+        match self.transactions.init_producer_id(self.log.wall_ms(), id, timeout_ms, had, fresh)? {
+            Init::Give(next) => {
+                let producer = (next.producer_id, next.producer_epoch);
+                self.store(id, Some(next))?;
+                Ok(Begun::Producer(producer))
+            }
+            Init::Again(producer) => Ok(Begun::Producer(producer)),
+            Init::Fence(next) => {
+                self.store(id, Some(next))?;
+                Ok(Begun::Fenced)
+            }
+        }
+    }
+
+    pub fn add_partitions(&mut self, id: &str, producer: Producer, partitions: &[TopicPartition]) -> Result<(), Error> {
+        match self.transactions.add_partitions(self.log.wall_ms(), id, producer, partitions)? {
+            Some(next) => self.store(id, Some(next)),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides a transaction; false if it had ended that way before.
+    pub(super) fn end(&mut self, id: &str, producer: Producer, committed: bool) -> Result<bool, Error> {
+        match self.transactions.end(self.log.wall_ms(), id, producer, committed)? {
+            End::Done => Ok(false),
+            End::Prepare(next) => self.store(id, Some(next)).map(|()| true),
+        }
+    }
+
+    /// Aborts a transaction that is open for too long; false if it has ended by now.
+    pub(super) fn abort_timed_out(&mut self, id: &str) -> Result<bool, Error> {
+        match self.transactions.abort_timed_out(self.log.wall_ms(), id) {
+            None => Ok(false),
+            Some(next) => {
+                tracing::info!(
+                    target: "broker_core::transaction", id, producer_id = next.producer_id, timeout_ms = next.timeout_ms,
+                    "a transaction was open for longer than its time-out: it is aborted"
+                );
+                self.store(id, Some(next)).map(|()| true)
+            }
+        }
+    }
+
+    /// The ids whose transaction is open for too long.
+    pub(super) fn timed_out(&self) -> Vec<String> {
+        self.transactions.timed_out(self.log.wall_ms())
+    }
+
+    /// Forgets the ids that have had their time.
+    pub(super) fn expire(&mut self) -> Result<(), Error> {
+        for id in self.transactions.expired(self.log.wall_ms()) {
+            tracing::info!(target: "broker_core::transaction", id, "transactional.id.expiration.ms have passed");
+            self.store(&id, None)?;
+        }
+        Ok(())
+    }
+
+    /// A decided transaction whose partitions are to be told by whoever asks this; nobody else is, until [`release`](Self::release).
+    pub(super) fn claim(&mut self, id: &str) -> Result<Transaction, Error> {
+        let found = self.transactions.get(id).filter(|found| found.state.is_prepared() && !self.completing.contains(id));
+        let claimed = found.cloned().ok_or_else(|| {
+            let text = format!("transactional id '{id}': its transaction is being ended, or has ended");
+            Error::new(ErrorCode::ConcurrentTransactions, text)
+        })?;
+        self.completing.insert(id.to_owned());
+        Ok(claimed)
+    }
+
+    pub(super) fn release(&mut self, id: &str) {
+        self.completing.remove(id);
+    }
+
+    /// All partitions of a decided transaction have been told.
+    pub(super) fn complete(&mut self, id: &str) -> Result<(), Error> {
+        match self.transactions.completed(self.log.wall_ms(), id) {
+            Some(next) => self.store(id, Some(next)),
+            None => Ok(()),
+        }
+    }
+}
