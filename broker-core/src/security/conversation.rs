@@ -2,6 +2,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::scram::{ScramCredential, ScramMechanism, same, xor};
+use super::users::is_name;
+
+/// What is told, and logged, of a name that no user can have.
+pub(crate) const NO_NAME: &str = "a name that no user can have: it is empty, too long, or not to be written";
 
 /// A SCRAM client's login, as the server sees it: the client's first message, then its proof.
 #[derive(Debug)]
@@ -81,7 +85,7 @@ fn parse_first(message: &[u8]) -> Result<First<'_>, String> {
     // `n,,` or `y,,`, between the commas perhaps another name to act for.
     let (binding, rest) = message.split_once(',').ok_or("a first message without header")?;
     if !matches!(binding, "n" | "y") {
-        return Err(format!("channel binding '{binding}' is not offered"));
+        return Err("a channel binding that is not offered".to_owned());
     }
     let (acts_for, bare) = rest.split_once(',').ok_or("a first message without header")?;
     let header = &message[..message.len() - bare.len()];
@@ -101,13 +105,14 @@ fn parse_first(message: &[u8]) -> Result<First<'_>, String> {
     Ok(First { header, bare, user, nonce })
 }
 
-/// A name in which `=2C` stands for a comma and `=3D` for `=`.
+/// A name in which `=2C` stands for a comma and `=3D` for `=`. What is none is not repeated: it may be long, and all sorts of things.
 fn unescaped(name: &str) -> Result<String, String> {
     let plain = name.replace("=2C", ",").replace("=3D", "\u{0}");
-    if plain.is_empty() || plain.contains('=') || name.contains('\u{0}') {
-        return Err(format!("'{name}' is no user's name"));
+    if name.contains(char::is_control) || plain.contains('=') {
+        return Err(NO_NAME.to_owned());
     }
-    Ok(plain.replace('\u{0}', "="))
+    let plain = plain.replace('\u{0}', "=");
+    if is_name(&plain) { Ok(plain) } else { Err(NO_NAME.to_owned()) }
 }
 
 #[cfg(test)]
@@ -164,5 +169,16 @@ mod tests {
         }
         assert!(begin("n,,n=user,r=a,tokenauth=true", "pencil").is_err_and(|told| told.contains("tokens")));
         assert_eq!(unescaped("a=2Cb=3Dc"), Ok("a,b=c".to_owned()));
+    }
+
+    #[test]
+    fn what_a_stranger_says_is_not_repeated() {
+        let long = "x".repeat(100_000);
+        for name in ["a\nb", "a\u{1b}[2Jb", "a\n=b", &long] {
+            for first in [format!("n,,n={name},r=a"), format!("n,a=other,n={name},r=a"), format!("{name},,n=user,r=a")] {
+                let told = begin(&first, "pencil").expect_err("refused");
+                assert!(told.len() < 200 && !told.chars().any(char::is_control), "{told:?}");
+            }
+        }
     }
 }

@@ -14,11 +14,11 @@ mod users;
 
 pub(crate) use acl::{Acls, CLUSTER, Operation, Pattern, PatternFilter, Permission, ResourceKind, Rule, RuleFilter, Who};
 pub use client::{ScramClient, ScramServerProof};
-pub(crate) use conversation::{Conversation, Step};
+pub(crate) use conversation::{Conversation, NO_NAME, Step};
 #[cfg(feature = "tls")]
 pub(crate) use distinguished_name::subject;
 #[cfg(feature = "tls")]
 pub(crate) use principal_rules::PrincipalRules;
 pub use scram::{ScramCredential, ScramMechanism};
 pub(crate) use table::Table;
-pub(crate) use users::{UserChange, Users, nonce};
+pub(crate) use users::{UserChange, Users, is_name, nonce};

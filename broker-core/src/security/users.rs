@@ -114,9 +114,14 @@ impl Users {
 }
 
 fn check_name(user: &str) -> Result<(), Error> {
-    if user.is_empty() || user.len() > NAME_MAX || user.chars().any(char::is_control) {
-        let text = format!("{user:?} is no user's name: 1 to {NAME_MAX} bytes, without control characters");
+    if !is_name(user) {
+        let text = format!("a user's name is 1 to {NAME_MAX} bytes, without control characters");
         return Err(Error::new(ErrorCode::UnacceptableCredential, text));
+/// Whether a user can have this name.
+pub(crate) fn is_name(user: &str) -> bool {
+    (1..=NAME_MAX).contains(&user.len()) && !user.contains(char::is_control)
+}
+
     }
     Ok(())
 }

@@ -8,10 +8,12 @@ use tokio::time::Instant;
 use super::config::SecurityProtocol;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
-use crate::security::{Conversation, ScramMechanism, Step};
+use crate::security::{Conversation, NO_NAME, ScramMechanism, Step, is_name};
 
 /// Who a client is that need not say it.
 pub(super) const ANONYMOUS: &str = "ANONYMOUS";
+/// The longest name of a mechanism.
+const MECHANISM_MAX: usize = 20;
 /// How often one may log in again, as in Kafka: it takes the broker some work.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -148,7 +150,11 @@ impl Session {
         }
         let Some(mechanism) = enabled.iter().copied().find(|one| one.name() == mechanism) else {
             login.state = State::Failed;
-            return Err(Error::new(ErrorCode::UnsupportedSaslMechanism, format!("SASL mechanism '{mechanism}' is not enabled")));
+            // What a stranger says goes to the log: no more than what the RFC (4422, section 3.1) takes for a name.
+            let known =
+                mechanism.len() <= MECHANISM_MAX && mechanism.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+            let text = if known { format!("'{mechanism}'") } else { "of no mechanism's name".to_owned() };
+            return Err(Error::new(ErrorCode::UnsupportedSaslMechanism, format!("SASL mechanism {text} is not enabled")));
         };
         login.state = State::Agreed { mechanism, bare };
         Ok(())
@@ -206,7 +212,8 @@ fn plain(token: &[u8]) -> Result<(String, String), String> {
     let text = std::str::from_utf8(token).map_err(|_| "a token that is no text")?;
     let parts: Vec<&str> = text.split('\0').collect();
     match parts[..] {
-        [acts_for, user, password] if !user.is_empty() && !password.is_empty() => {
+        [_, user, password] if !password.is_empty() && !is_name(user) => Err(NO_NAME.to_owned()),
+        [acts_for, user, password] if !password.is_empty() => {
             if acts_for.is_empty() || acts_for == user {
                 Ok((user.to_owned(), password.to_owned()))
             } else {
@@ -214,5 +221,25 @@ fn plain(token: &[u8]) -> Result<(String, String), String> {
             }
         }
         _ => Err("a token of PLAIN is a name, a user and a password".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_says_is_no_line_in_the_log() {
+        let long = "x".repeat(100_000);
+        for name in ["a\nb", "a\u{1b}[2Jb", &long] {
+            for acts_for in ["", "other"] {
+                let told = plain(format!("{acts_for}\0{name}\0secret").as_bytes()).expect_err("no user's name");
+                assert!(told.len() < 200 && !told.chars().any(char::is_control), "{told:?}");
+            }
+            let session = Session::new(SecurityProtocol::SaslPlaintext);
+            let told = session.agree(name, &[], false).expect_err("no mechanism").to_string();
+            assert!(told.len() < 200 && !told.chars().any(char::is_control), "{told:?}");
+        }
+        assert_eq!(plain("\0ann with ünï\0secret".as_bytes()), Ok(("ann with ünï".to_owned(), "secret".to_owned())));
     }
 }
