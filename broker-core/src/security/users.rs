@@ -52,24 +52,28 @@ impl Users {
         wanted.map(|((name, mechanism), kept)| (name.clone(), *mechanism, kept.iterations)).collect()
     }
 
+    /// Whether this can be done, as users are now.
+    pub fn check(&self, user: &str, mechanism: ScramMechanism, change: &UserChange) -> Result<(), Error> {
+        match change {
+            UserChange::Put(credential) => check_name(user).and_then(|()| check_iterations(credential.iterations)),
+            UserChange::Remove if self.known().contains_key(&(user.to_owned(), mechanism)) => Ok(()),
+            UserChange::Remove => {
+                let text = format!("user '{user}' has no credential for {}", mechanism.name());
+                Err(Error::new(ErrorCode::ResourceNotFound, text))
+            }
+        }
+    }
+
     /// Changes one user's credential of one mechanism.
     pub fn change(&self, user: &str, mechanism: ScramMechanism, change: UserChange) -> Result<(), Error> {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check(user, mechanism, &change)?;
         let key = (user.to_owned(), mechanism);
         let mut changed = self.known().clone();
         match change {
-            UserChange::Put(credential) => {
-                check_name(user)?;
-                check_iterations(credential.iterations)?;
-                changed.insert(key, credential);
-            }
-            UserChange::Remove => {
-                if changed.remove(&key).is_none() {
-                    let text = format!("user '{user}' has no credential for {}", mechanism.name());
-                    return Err(Error::new(ErrorCode::ResourceNotFound, text));
-                }
-            }
-        }
+            UserChange::Put(credential) => changed.insert(key, credential),
+            UserChange::Remove => changed.remove(&key),
+        };
         // First on the disk, so that nobody comes in whom a restart would not know.
         self.table.store(changed.iter().map(line))?;
         *self.known() = changed;
@@ -113,15 +117,15 @@ impl Users {
     }
 }
 
-fn check_name(user: &str) -> Result<(), Error> {
-    if !is_name(user) {
-        let text = format!("a user's name is 1 to {NAME_MAX} bytes, without control characters");
-        return Err(Error::new(ErrorCode::UnacceptableCredential, text));
 /// Whether a user can have this name.
 pub(crate) fn is_name(user: &str) -> bool {
     (1..=NAME_MAX).contains(&user.len()) && !user.contains(char::is_control)
 }
 
+fn check_name(user: &str) -> Result<(), Error> {
+    if !is_name(user) {
+        let text = format!("a user's name is 1 to {NAME_MAX} bytes, without control characters");
+        return Err(Error::new(ErrorCode::UnacceptableCredential, text));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! AlterUserScramCredentials (51), version 0: users come and go, and get passwords, which the client has salted.
 //!
-//! A user that is named twice is changed not at all; the others are.
+//! A user that is named twice is changed not at all, whatever the mechanisms are; the others are.
 
 use std::collections::BTreeMap;
 
@@ -19,23 +19,20 @@ use crate::server::shape::{BYTES, Field, I8, I32, TEXT, array};
 
 type Body = AlterUserScramCredentialsRequest;
 
-/// A mechanism, and what is put for it; nothing removes it.
-type Wanted = (i8, Option<ScramCredentialUpsertion>);
-
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, I8]), array(&[TEXT, I8, I32, BYTES, BYTES])];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> AlterUserScramCredentialsResponse {
-    let mut changes: BTreeMap<String, Vec<Wanted>> = BTreeMap::new();
+    let mut changes: BTreeMap<String, Changes> = BTreeMap::new();
     for deletion in body.deletions {
-        changes.entry(deletion.name.to_string()).or_default().push((deletion.mechanism, None));
+        changes.entry(deletion.name.to_string()).or_default().push(deletion.mechanism, None);
     }
     for put in body.upsertions {
-        changes.entry(put.name.to_string()).or_default().push((put.mechanism, Some(put)));
+        changes.entry(put.name.to_string()).or_default().push(put.mechanism, Some(put));
     }
     let results = changes.into_iter().map(|(user, changes)| {
         let answer = UserResult::default().with_user(text(&user)).with_error_message(None);
         let right = client.check(Operation::Alter, Resource::Cluster);
-        match right.and_then(|()| change(client, &user, changes)) {
+        match right.and_then(|()| changes.make(client, &user)) {
             Ok(()) => answer,
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }
@@ -43,19 +40,30 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
     AlterUserScramCredentialsResponse::default().with_results(results.collect())
 }
 
-fn change(client: &Client, user: &str, changes: Vec<Wanted>) -> Result<(), Error> {
-    let mut all = Vec::new();
-    for (code, credential) in changes {
+/// What a request says of one user.
+#[derive(Default)]
+struct Changes {
+    /// The mechanism, and what is put for it; nothing removes it.
+    first: Option<(i8, Option<ScramCredentialUpsertion>)>,
+    more: bool,
+}
+
+impl Changes {
+    fn push(&mut self, mechanism: i8, put: Option<ScramCredentialUpsertion>) {
+        if self.first.is_some() {
+            self.more = true;
+        } else {
+            self.first = Some((mechanism, put));
+        }
+    }
+
+    /// What is wrong with the first is told before that there are more, as Kafka does.
+    fn make(self, client: &Client, user: &str) -> Result<(), Error> {
+        let Some((code, put)) = self.first else { return Ok(()) };
         let unknown =
             || Error::new(ErrorCode::UnsupportedSaslMechanism, format!("user '{user}': SCRAM mechanism {code} is not known"));
         let mechanism = ScramMechanism::of_code(code).ok_or_else(unknown)?;
-        if all.iter().any(|(other, _)| *other == mechanism) {
-            return Err(Error::new(
-                ErrorCode::DuplicateResource,
-                format!("user '{user}': {} is changed twice", mechanism.name()),
-            ));
-        }
-        let change = match credential {
+        let change = match put {
             None => UserChange::Remove,
             Some(put) => {
                 if put.salted_password.is_empty() || put.salt.is_empty() {
@@ -66,7 +74,12 @@ fn change(client: &Client, user: &str, changes: Vec<Wanted>) -> Result<(), Error
                 UserChange::Put(ScramCredential::of_salted(mechanism, &put.salted_password, &put.salt, iterations))
             }
         };
-        all.push((mechanism, change));
+        let users = client.shared.broker.users();
+        if self.more {
+            users.check(user, mechanism, &change)?;
+            let text = format!("user '{user}' is changed more than once in the same request");
+            return Err(Error::new(ErrorCode::DuplicateResource, text));
+        }
+        users.change(user, mechanism, change)
     }
-    all.into_iter().try_for_each(|(mechanism, change)| client.shared.broker.users().change(user, mechanism, change))
 }

@@ -112,16 +112,26 @@ async fn users_are_administered() {
             .with_salt(Bytes::from_static(b"salt"))
             .with_salted_password(Bytes::from_static(b"salted"))
     };
-    let puts = vec![put("ann", 1, 4096), put("ann", 2, 8192), put("bob", 1, 100), put("eve", 7, 4096), put("", 1, 4096)];
+    let puts = vec![put("ann", 1, 4096), put("bob", 1, 100), put("eve", 7, 4096), put("", 1, 4096)];
     let answer = bench.ask(0, &AlterUserScramCredentialsRequest::default().with_upsertions(puts)).await;
     let told: Vec<_> = answer.results.iter().map(|one| (one.user.as_str(), one.error_code)).collect();
     assert_eq!(told, [("", 93), ("ann", 0), ("bob", 93), ("eve", 33)]);
+    // One change of a user in one request, whatever the mechanisms are; else nothing of that user is changed.
+    for (one, other, error) in
+        [((1, 4096), (2, 4096), 92), ((1, 4096), (2, 100), 92), ((1, 100), (2, 4096), 93), ((7, 4096), (1, 4096), 33)]
+    {
+        let puts = vec![put("bob", one.0, one.1), put("bob", other.0, other.1)];
+        let answer = bench.ask(0, &AlterUserScramCredentialsRequest::default().with_upsertions(puts)).await;
+        assert_eq!((answer.results.len(), answer.results[0].error_code), (1, error));
+    }
+    let answer = bench.ask(0, &AlterUserScramCredentialsRequest::default().with_upsertions(vec![put("ann", 2, 8192)])).await;
+    assert_eq!(answer.results[0].error_code, 0);
     let all = bench.ask(0, &DescribeUserScramCredentialsRequest::default().with_users(None)).await;
     let infos: Vec<_> = all.results[0].credential_infos.iter().map(|one| (one.mechanism, one.iterations)).collect();
     assert_eq!((all.results.len(), all.results[0].user.as_str(), infos), (1, "ann", vec![(1, 4096), (2, 8192)]));
     let remove =
         |mechanism| ScramCredentialDeletion::default().with_name(StrBytes::from_static_str("ann")).with_mechanism(mechanism);
-    for (deletions, error) in [(vec![remove(1), remove(1)], 92), (vec![remove(1)], 0), (vec![remove(1)], 91)] {
+    for (deletions, error) in [(vec![remove(1), remove(2)], 92), (vec![remove(1)], 0), (vec![remove(1)], 91)] {
         let answer = bench.ask(0, &AlterUserScramCredentialsRequest::default().with_deletions(deletions)).await;
         assert_eq!(answer.results[0].error_code, error);
     }
