@@ -17,6 +17,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::records::{batch, fetch, produce};
 use super::{Bench, name};
+use crate::broker::NewTopic;
 use crate::coordinator::group::{MemberIdentity, OffsetCommit};
 
 const OFFSETS: &str = "__consumer_offsets";
@@ -87,6 +88,18 @@ async fn the_internal_topic_is_read_and_not_written() {
     }
     let grow = CreatePartitionsTopic::default().with_name(name(OFFSETS)).with_count(100).with_assignments(None);
     assert_eq!(bench.ask(3, &CreatePartitionsRequest::default().with_topics(vec![grow])).await.results[0].error_code, 17);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_to_grow_twice_does_not() {
+    let mut bench = Bench::new().await;
+    bench.broker.create_topic(&NewTopic::new("other")).expect("a topic");
+    let grow = |topic, count| CreatePartitionsTopic::default().with_name(name(topic)).with_count(count).with_assignments(None);
+    let topics = vec![grow("t", 4), grow("other", 2), grow("t", 1), grow("absent", 2), grow("absent", 2)];
+    let answer = bench.ask(3, &CreatePartitionsRequest::default().with_topics(topics)).await;
+    let told: Vec<_> = answer.results.iter().map(|one| (one.name.as_str(), one.error_code)).collect();
+    assert_eq!(told, [("t", 42), ("other", 0), ("absent", 42)]);
+    assert_eq!(bench.broker.topic("t").expect("there").partitions, 2);
 }
 
 #[tokio::test]
