@@ -41,14 +41,14 @@ impl Resource<'_> {
         Error::new(code, format!("{what}: no right to {operation:?}"))
     }
 
-    /// What can be done to it here.
+    /// What can be done to it, as in Kafka; of groups' settings there are none here.
     fn operations(&self) -> &'static [Operation] {
         use Operation::{
             Alter, AlterConfigs, ClusterAction, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write,
         };
         match self {
             Self::Topic(_) => &[Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs],
-            Self::Group(_) => &[Read, Delete, Describe],
+            Self::Group(_) => &[Read, Delete, Describe, DescribeConfigs, AlterConfigs],
             Self::Cluster => &[Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite],
             Self::TransactionalId(_) => &[Write, Describe],
         }

@@ -258,6 +258,8 @@ async fn what_one_may_do_is_told_to_who_asks() {
     assert_eq!(bench.ask(1, &cluster).await.cluster_authorized_operations, bits(&[Describe]));
     let groups = DescribeGroupsRequest::default().with_groups(vec![GroupId(text("g"))]).with_include_authorized_operations(true);
     assert_eq!(bench.ask(3, &groups).await.groups[0].authorized_operations, bits(&[Operation::Delete, Describe]));
+    // Settings too, which Kafka keeps for groups.
+    assert_eq!(open.ask(3, &groups).await.groups[0].authorized_operations, 0b1101_0100_1000);
     let page = describe_topic_partitions_request::TopicRequest::default().with_name(name("t"));
     let page = DescribeTopicPartitionsRequest::default().with_topics(vec![page]).with_cursor(None);
     assert_eq!(bench.ask(0, &page).await.topics[0].topic_authorized_operations, bits(&[Read, Describe]));
