@@ -51,8 +51,8 @@ pub(super) struct Checkpoints {
 #[derive(Debug)]
 pub(super) struct DataFolder {
     disk: Arc<dyn Disk>,
-    /// One checkpoint is written at a time.
-    writing: Mutex<()>,
+    /// One checkpoint is written at a time. Whether the last one failed: it may speak of partitions that are gone.
+    failed: Mutex<bool>,
 }
 
 fn storage(disk: &dyn Disk, error: io::Error) -> Error {
@@ -104,7 +104,7 @@ impl Found {
             Ok(())
         };
         write().map_err(|error| storage(disk.as_ref(), error))?;
-        Ok(DataFolder { disk: disk.clone(), writing: Mutex::default() })
+        Ok(DataFolder { disk: disk.clone(), failed: Mutex::default() })
     }
 
     /// What is known of a partition's log.
@@ -142,11 +142,19 @@ impl DataFolder {
     /// Keeps up to where each log is durable, where it starts, and up to where it is compacted. `look` tells, when nobody else
     /// writes: who looked before somebody must not write after them.
     pub fn checkpoint(&self, look: impl FnOnce() -> Checkpoints) -> io::Result<()> {
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = true;
         let Checkpoints { points, starts, compacted } = &look();
         write_checkpoint(self.disk.as_ref(), RECOVERY_POINTS, points)?;
         write_checkpoint(self.disk.as_ref(), LOG_STARTS, starts)?;
-        write_checkpoint(self.disk.as_ref(), COMPACTED, compacted)
+        write_checkpoint(self.disk.as_ref(), COMPACTED, compacted)?;
+        *failed = false;
+        Ok(())
+    }
+
+    /// Whether what is kept may speak of partitions that are gone: a new one of that name must not inherit it.
+    pub fn is_behind(&self) -> bool {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that the broker was stopped in order.

@@ -1,4 +1,4 @@
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Broker;
 use crate::coordinator::group::{
@@ -177,6 +177,8 @@ impl Broker {
     }
 
     pub(super) fn delete_offsets_of(&self, topic: &str) -> Result<(), Error> {
-        self.0.shards.iter().try_for_each(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).delete_offsets_of(topic))
+        // All of them, whatever one says.
+        let delete = |shard: &Mutex<Shard>| shard.lock().unwrap_or_else(PoisonError::into_inner).delete_offsets_of(topic);
+        self.0.shards.iter().map(delete).fold(Ok(()), Result::and)
     }
 }

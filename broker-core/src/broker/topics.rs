@@ -184,6 +184,9 @@ impl Broker {
         let description = {
             let _alone = self.changes_topics();
             let (count, overrides) = self.check_new(&self.topics_now(), topic)?;
+            if self.0.store.folder.is_behind() {
+                self.0.store.checkpoint()?;
+            }
             let made = self.make(&topic.name, count, overrides).inspect_err(|_| {
                 // What is there of it would be a topic after the next start.
                 let _ = Topic::remove_folders(self.0.disk.as_ref(), &topic.name, count);
@@ -265,24 +268,23 @@ impl Broker {
         if is_internal(name) {
             return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal: it stays")));
         }
-        let gone = {
-            let _alone = self.changes_topics();
-            let Some(topic) = self.topics_now().get(name).cloned() else {
-                return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
-            };
-            let folder = format!("{name}-0");
-            self.0.disk.open(&folder, DELETED_FILE).map_err(|error| storage(name, "cannot be deleted", error))?;
-            topic.partitions.iter().for_each(PartitionHandle::delete);
-            let count = topic.partitions.len() as i32;
-            Topic::remove_folders(self.0.disk.as_ref(), name, count)
-                .map_err(|error| storage(name, "cannot be removed", error))?;
-            self.0.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+        let alone = self.changes_topics();
+        let Some(topic) = self.topics_now().get(name).cloned() else {
+            return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
         };
-        drop(gone);
+        let folder = format!("{name}-0");
+        self.0.disk.open(&folder, DELETED_FILE).map_err(|error| storage(name, "cannot be deleted", error))?;
+        topic.partitions.iter().for_each(PartitionHandle::delete);
+        let count = topic.partitions.len() as i32;
+        Topic::remove_folders(self.0.disk.as_ref(), name, count).map_err(|error| storage(name, "cannot be removed", error))?;
+        let gone = self.0.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        drop((gone, topic));
         self.changed();
-        // A topic of that name that is made later must not inherit this one's offsets.
-        self.0.store.checkpoint()?;
-        self.delete_offsets_of(name)
+        // Before there may be another topic of that name, which must not inherit this one's offsets.
+        let kept = self.0.store.checkpoint();
+        let deleted = self.delete_offsets_of(name);
+        drop(alone);
+        kept.and(deleted)
     }
 
     /// Grows a topic to `total` partitions; a topic never shrinks.

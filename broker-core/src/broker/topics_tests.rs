@@ -1,13 +1,14 @@
 //! Changes of topics, and who produces and reads meanwhile.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::{Broker, NewTopic};
+use crate::coordinator::group::{MemberIdentity, OffsetCommit};
 use crate::error::ErrorCode;
 use crate::partition::PartitionHandle;
 use crate::record::BatchBuilder;
 use crate::storage::held::HeldDisk;
-use crate::storage::{Disk, FileDisk, MemoryDisk};
+use crate::storage::{Disk, Fault, FileDisk, MemoryDisk};
 use crate::topic_config::{AlterConfig, ConfigChange};
 
 fn produce(broker: &Broker) -> i64 {
@@ -105,4 +106,62 @@ fn a_topic_that_is_deleted_while_house_is_kept_is_gone() {
             delete_across(Arc::new(FileDisk::open(dir.path()).expect("a disk")), part, new, housework, again);
         }
     }
+}
+
+/// Three records in a topic that is made again, where the one before had lost some.
+fn three(broker: &Broker) {
+    broker.create_topic(&NewTopic::new("t").partitions(1)).expect("made again");
+    for _ in 0..3 {
+        produce(broker);
+    }
+}
+
+fn lost_some(broker: &Broker) {
+    broker.create_topic(&NewTopic::new("t").partitions(1)).expect("made");
+    for _ in 0..100 {
+        produce(broker);
+    }
+    assert_eq!(broker.delete_records("t", 0, 50).expect("deleted"), 50);
+}
+
+/// What a kill leaves of the topic.
+fn after_a_kill(left: MemoryDisk) -> (i64, i64) {
+    let broker = reopened(&(Arc::new(left) as Arc<dyn Disk>));
+    let partition = broker.partition("t", 0).expect("there");
+    (partition.log_start(), partition.end_offset())
+}
+
+#[test]
+fn a_topic_that_is_made_while_the_one_before_goes_starts_anew() {
+    for file in ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "cleaner-offset-checkpoint"] {
+        let (memory, left) = (MemoryDisk::new(), Mutex::new(None));
+        let (disk, holder) = HeldDisk::over(Arc::new(memory.clone()));
+        let broker = reopened(&disk);
+        lost_some(&broker);
+        let again = || {
+            three(&broker);
+            *left.lock().expect("sound") = Some(memory.fork());
+        };
+        holder.across(file, || broker.delete_topic("t").expect("deleted"), again);
+        let left = left.into_inner().expect("sound").expect("made again");
+        assert_eq!(after_a_kill(left), (0, 3), "at {file}");
+    }
+}
+
+#[test]
+fn a_topic_whose_deletion_is_kept_nowhere_leaves_nothing_to_the_next_one() {
+    let memory = MemoryDisk::new();
+    let broker = reopened(&(Arc::new(memory.clone()) as Arc<dyn Disk>));
+    lost_some(&broker);
+    let commit = OffsetCommit { topic: "t", partition: 0, offset: 70, leader_epoch: -1, metadata: "" };
+    broker.commit_offsets("g", MemberIdentity::administrator(), &[commit]).expect("committed");
+    memory.inject(Fault::Syncs, 0);
+    let told = broker.delete_topic("t").expect_err("the disk fails").to_string();
+    assert!(told.contains("checkpoint"), "{told}");
+    assert_eq!((broker.topic("t"), broker.fetch_offsets("g", None)), (None, Vec::new()), "it is gone, and so are its offsets");
+    let told = broker.create_topic(&NewTopic::new("t")).expect_err("the disk fails").to_string();
+    assert!(told.contains("checkpoint"), "{told}");
+    memory.heal();
+    three(&broker);
+    assert_eq!(after_a_kill(memory.fork()), (0, 3));
 }
