@@ -1,7 +1,8 @@
-//! Whose a certificate is, as Kafka names its owner: RFC 2253, the way Java writes it.
+//! Whose a certificate is, as Kafka names its owner: RFC 2253, the way Java writes it, where that is unambiguous.
 
-/// Kinds of values that are texts.
-const TEXTS: [u8; 7] = [0x0c, 0x13, 0x14, 0x16, 0x1b, 0x1c, 0x1e];
+const UTF8: u8 = 0x0c;
+/// Other kinds of values that are texts, of the same letters as long as these are ASCII: printable, T61, IA5, general.
+const TEXTS: [u8; 4] = [0x13, 0x14, 0x16, 0x1b];
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_ID: u8 = 0x06;
@@ -21,7 +22,7 @@ const NAMED: [(&[u8], &str); 9] = [
     (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25], "DC"),
 ];
 
-/// The distinguished name of a certificate's subject; `None` if the certificate is damaged, or its subject has no name.
+/// The distinguished name of a certificate's subject; empty if that has no name, `None` if the certificate is damaged.
 pub(crate) fn subject(certificate: &[u8]) -> Option<String> {
     let (outer, _) = expect(SEQUENCE, certificate)?;
     let (mut signed, _) = expect(SEQUENCE, outer)?;
@@ -33,7 +34,7 @@ pub(crate) fn subject(certificate: &[u8]) -> Option<String> {
         signed = value(signed)?.rest;
     }
     let (names, _) = expect(SEQUENCE, signed)?;
-    written(names).filter(|name| !name.is_empty())
+    written(names)
 }
 
 /// The parts in the other order; what stands together is joined by `+`.
@@ -58,10 +59,19 @@ fn attribute(pair: &[u8]) -> Option<String> {
     let (id, text) = expect(OBJECT_ID, pair)?;
     let Value { tag, content, .. } = value(text)?;
     match NAMED.iter().find(|(known, _)| *known == id) {
-        Some((_, name)) if TEXTS.contains(&tag) => Some(format!("{name}={}", escaped(&String::from_utf8_lossy(content)))),
-        Some((_, name)) => Some(format!("{name}=#{}", hex(text))),
+        Some((_, name)) => Some(match readable(tag, content) {
+            Some(text) => format!("{name}={}", escaped(text)),
+            None => format!("{name}=#{}", hex(text)),
+        }),
         None => Some(format!("{}=#{}", dotted(id)?, hex(text))),
     }
+}
+
+/// A value that is written as the text that it is. Java takes the bytes of every kind for UTF-8, and what is none for one and the
+/// same letter, so that different names become one; those are written as bytes here.
+fn readable(tag: u8, content: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(content).ok()?;
+    (tag == UTF8 || TEXTS.contains(&tag) && text.is_ascii()).then_some(text)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -166,6 +176,35 @@ mod tests {
         }
     }
 
+    /// One name, of a value of this kind.
+    fn common_name(tag: u8, value: &[u8]) -> Option<String> {
+        let within = |tag: u8, content: &[u8]| [&[tag, content.len() as u8], content].concat();
+        let pair = [within(OBJECT_ID, &[0x55, 4, 3]), within(tag, value)].concat();
+        written(&within(SET, &within(SEQUENCE, &pair)))
+    }
+
+    #[test]
+    fn different_names_are_never_written_alike() {
+        let [PRINTABLE, T61, IA5, GENERAL, UNIVERSAL, BMP] = [0x13, 0x14, 0x16, 0x1b, 0x1c, 0x1e];
+        for (tag, value, told) in [
+            (UTF8, "mü".as_bytes(), "CN=mü"),
+            (UTF8, b"m\xfc", "CN=#0c026dfc"),
+            (PRINTABLE, b"ann", "CN=ann"),
+            (T61, b"ann", "CN=ann"),
+            (T61, b"m\xfc", "CN=#14026dfc"),
+            (T61, b"m\xe4", "CN=#14026de4"),
+            // What would be `mü` in UTF-8 is something else here.
+            (T61, b"m\xc3\xbc", "CN=#14036dc3bc"),
+            (IA5, b"m\xfc", "CN=#16026dfc"),
+            (GENERAL, b"ann", "CN=ann"),
+            (UNIVERSAL, b"\0\0\0a", "CN=#1c0400000061"),
+            // One character, and no `N-`.
+            (BMP, b"N-", "CN=#1e024e2d"),
+        ] {
+            assert_eq!(common_name(tag, value).as_deref(), Some(told));
+        }
+    }
+
     #[test]
     fn the_subject_of_a_certificate() {
         let key = KeyPair::generate().expect("a key");
@@ -180,6 +219,6 @@ mod tests {
             assert!(subject(&certificate[..cut]).is_none());
         }
         params.distinguished_name = DistinguishedName::new();
-        assert_eq!(subject(params.self_signed(&key).expect("signed").der()), None);
+        assert_eq!(subject(params.self_signed(&key).expect("signed").der()).as_deref(), Some(""), "nobody in particular");
     }
 }

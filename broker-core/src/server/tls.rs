@@ -132,11 +132,18 @@ mod built {
             self.acceptor.accept(stream).await
         }
 
-        /// What the owner of the client's certificate is called, if it has shown one that names somebody; in words if the rules
-        /// know no such client.
+        /// What the owner of the client's certificate is called, if it has shown one that names somebody; in words if it
+        /// cannot be read, or the rules know no such client.
         pub fn owner<S>(&self, stream: &TlsStream<S>) -> Result<Option<String>, String> {
-            let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else { return Ok(None) };
-            let Some(name) = subject(certificate) else { return Ok(None) };
+            self.called(stream.get_ref().1.peer_certificates().and_then(<[_]>::first).map(AsRef::as_ref))
+        }
+
+        pub(in crate::server) fn called(&self, certificate: Option<&[u8]>) -> Result<Option<String>, String> {
+            let Some(certificate) = certificate else { return Ok(None) };
+            let name = subject(certificate).ok_or("the subject of its certificate cannot be read")?;
+            if name.is_empty() {
+                return Ok(None);
+            }
             let called = self.rules.name(&name).filter(|called| !called.is_empty());
             called.map(Some).ok_or_else(|| format!("no rule of ssl.principal.mapping.rules fits '{name}'"))
         }

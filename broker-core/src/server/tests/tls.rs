@@ -187,6 +187,24 @@ async fn the_owner_of_a_certificate_has_rights_by_its_name() {
     }
 }
 
+#[test]
+fn who_shows_a_certificate_that_cannot_be_read_is_not_nobody() {
+    let authority = Authority::new();
+    let config = ServerConfig { listen: "SSL://127.0.0.1:0".to_owned(), ssl: authority.ssl(), ..ServerConfig::default() };
+    let tls = config.tls().expect("good").expect("a port under TLS");
+    let (chain, _) = authority.sign_for("ann", "staff");
+    let certificate = CertificateDer::from_pem_slice(chain.as_bytes()).expect("a certificate");
+    assert_eq!(tls.called(None), Ok(None));
+    assert_eq!(tls.called(Some(&certificate)), Ok(Some("CN=ann,OU=staff".to_owned())));
+    let told = tls.called(Some(&certificate[..100])).expect_err("refused");
+    assert!(told.contains("subject"), "{told}");
+    // A certificate for a place, say: good, but nobody's.
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a certificate");
+    params.distinguished_name = DistinguishedName::new();
+    assert_eq!(tls.called(Some(params.signed_by(&key, &authority.own).expect("signed").der())), Ok(None));
+}
+
 #[tokio::test]
 async fn a_file_is_read_and_what_is_wrong_is_told() {
     let authority = Authority::new();
