@@ -185,21 +185,21 @@ mod tests {
 
     #[test]
     fn different_names_are_never_written_alike() {
-        let [PRINTABLE, T61, IA5, GENERAL, UNIVERSAL, BMP] = [0x13, 0x14, 0x16, 0x1b, 0x1c, 0x1e];
+        let [printable, t61, ia5, general, universal, bmp] = [0x13, 0x14, 0x16, 0x1b, 0x1c, 0x1e];
         for (tag, value, told) in [
             (UTF8, "mü".as_bytes(), "CN=mü"),
             (UTF8, b"m\xfc", "CN=#0c026dfc"),
-            (PRINTABLE, b"ann", "CN=ann"),
-            (T61, b"ann", "CN=ann"),
-            (T61, b"m\xfc", "CN=#14026dfc"),
-            (T61, b"m\xe4", "CN=#14026de4"),
+            (printable, b"ann", "CN=ann"),
+            (t61, b"ann", "CN=ann"),
+            (t61, b"m\xfc", "CN=#14026dfc"),
+            (t61, b"m\xe4", "CN=#14026de4"),
             // What would be `mü` in UTF-8 is something else here.
-            (T61, b"m\xc3\xbc", "CN=#14036dc3bc"),
-            (IA5, b"m\xfc", "CN=#16026dfc"),
-            (GENERAL, b"ann", "CN=ann"),
-            (UNIVERSAL, b"\0\0\0a", "CN=#1c0400000061"),
+            (t61, b"m\xc3\xbc", "CN=#14036dc3bc"),
+            (ia5, b"m\xfc", "CN=#16026dfc"),
+            (general, b"ann", "CN=ann"),
+            (universal, b"\0\0\0a", "CN=#1c0400000061"),
             // One character, and no `N-`.
-            (BMP, b"N-", "CN=#1e024e2d"),
+            (bmp, b"N-", "CN=#1e024e2d"),
         ] {
             assert_eq!(common_name(tag, value).as_deref(), Some(told));
         }
