@@ -117,6 +117,10 @@ apis! {
     21 DeleteRecords 0..=2, read from 0, delete_records as DeleteRecordsRequest;
     22 InitProducerId 0..=5, read from 0, init_producer_id as InitProducerIdRequest;
     23 OffsetForLeaderEpoch 2..=4, read from 2, offset_for_leader_epoch as OffsetForLeaderEpochRequest;
+    24 AddPartitionsToTxn 0..=3, read from 0, add_partitions_to_txn as AddPartitionsToTxnRequest;
+    25 AddOffsetsToTxn 0..=4, read from 0, add_offsets_to_txn as AddOffsetsToTxnRequest;
+    26 EndTxn 0..=4, read from 0, end_txn as EndTxnRequest;
+    27 WriteTxnMarkers 1..=1, read from 1, write_txn_markers as WriteTxnMarkersRequest;
     29 DescribeAcls 1..=3, read from 1, describe_acls as DescribeAclsRequest;
     30 CreateAcls 1..=3, read from 1, create_acls as CreateAclsRequest;
     31 DeleteAcls 1..=3, read from 1, delete_acls as DeleteAclsRequest;
@@ -137,6 +141,8 @@ apis! {
     51 AlterUserScramCredentials 0..=0, read from 0, alter_user_scram_credentials as AlterUserScramCredentialsRequest;
     60 DescribeCluster 0..=1, read from 0, describe_cluster as DescribeClusterRequest;
     61 DescribeProducers 0..=0, read from 0, describe_producers as DescribeProducersRequest;
+    65 DescribeTransactions 0..=0, read from 0, describe_transactions as DescribeTransactionsRequest;
+    66 ListTransactions 0..=1, read from 0, list_transactions as ListTransactionsRequest;
     75 DescribeTopicPartitions 0..=0, read from 0, describe_topic_partitions as DescribeTopicPartitionsRequest;
 }
 

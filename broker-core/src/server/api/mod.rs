@@ -1,6 +1,8 @@
 //! One file an API: decode, ask the broker, encode. What an API does stands at the top of its file; which versions are served
 //! stands in `dispatch`.
 
+pub(super) mod add_offsets_to_txn;
+pub(super) mod add_partitions_to_txn;
 pub(super) mod alter_client_quotas;
 pub(super) mod alter_configs;
 pub(super) mod alter_partition_reassignments;
@@ -21,8 +23,10 @@ pub(super) mod describe_groups;
 pub(super) mod describe_log_dirs;
 pub(super) mod describe_producers;
 pub(super) mod describe_topic_partitions;
+pub(super) mod describe_transactions;
 pub(super) mod describe_user_scram_credentials;
 pub(super) mod elect_leaders;
+pub(super) mod end_txn;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
@@ -33,6 +37,7 @@ pub(super) mod leave_group;
 pub(super) mod list_groups;
 pub(super) mod list_offsets;
 pub(super) mod list_partition_reassignments;
+pub(super) mod list_transactions;
 pub(super) mod metadata;
 pub(super) mod offset_commit;
 pub(super) mod offset_delete;
@@ -42,6 +47,7 @@ pub(super) mod produce;
 pub(super) mod sasl_authenticate;
 pub(super) mod sasl_handshake;
 pub(super) mod sync_group;
+pub(super) mod write_txn_markers;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -110,6 +116,14 @@ fn check_epoch(epoch: i32) -> Result<(), Error> {
         return Err(Error::new(ErrorCode::UnknownLeaderEpoch, text));
     }
     Ok(())
+}
+
+/// An error's number; of a producer that is fenced the one that versions before `knows` use.
+fn fenced_before(knows: i16, version: i16, error: &Error) -> i16 {
+    match error.code() {
+        ErrorCode::ProducerFenced if version < knows => ErrorCode::InvalidProducerEpoch.code(),
+        code => code.code(),
+    }
 }
 
 /// Partitions that one request may make, as in Kafka.

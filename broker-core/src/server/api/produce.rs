@@ -7,8 +7,8 @@
 //! - With acks 0 there is no answer; an error closes the connection, the only way to tell.
 //! - With acks 1 and -1 the answer comes when the batch is in the log, and as durable as the topic's `flush.messages` asks: there is
 //!   one broker, so both mean the same. If that takes longer than the request's `timeout_ms`, it says so, and the batch stays.
-//!
-//! Left out: transactions. There is no coordinator that would end one, so a transactional id or batch is refused.
+//! - A transactional batch needs the request's transactional id, whose producer's open transaction must hold the partition:
+//!   `TRANSACTION_ABORTABLE` (11) otherwise, `INVALID_TXN_STATE` before.
 
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let sent = body.topic_data.iter().flat_map(|topic| &topic.partition_data);
     let sent = sent.map(|data| data.records.as_ref().map_or(0, |records| records.len())).sum();
     let throttled = client.take_of_quota(QuotaKind::Produce, request, sent);
+    let within = body.transactional_id.as_ref().map(|id| id.as_str());
     let mut first_error = None;
     let mut waits = Vec::new();
     let topics = body.topic_data.into_iter().enumerate().map(|(place, topic)| {
@@ -53,7 +54,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
             let index = data.index;
             let mut waits_for = |partition, end| waits.push(Waits { place: (place, inner), partition, end });
             let produced = match &acceptable {
-                Ok(()) => produce(&client.shared.broker, &topic.name, data, request.version, &mut waits_for),
+                Ok(()) => produce(&client.shared.broker, &topic.name, data, within, request.version, &mut waits_for),
                 Err(error) => Err(Error::new(error.code(), error.to_string())),
             };
             produced.unwrap_or_else(|error| {
@@ -106,7 +107,6 @@ fn check(client: &Client, body: &ProduceRequest) -> Result<(), Error> {
     }
     if let Some(id) = &body.transactional_id {
         client.check(Operation::Write, Resource::TransactionalId(id))?;
-        return Err(Error::new(ErrorCode::InvalidRequest, "transactions are not built"));
     }
     Ok(())
 }
@@ -115,6 +115,7 @@ fn produce(
     broker: &Broker,
     topic: &str,
     data: PartitionProduceData,
+    within: Option<&str>,
     version: i16,
     waits_for: &mut impl FnMut(PartitionHandle, i64),
 ) -> Result<PartitionProduceResponse, Error> {
@@ -124,13 +125,17 @@ fn produce(
             false => error,
         })?;
     let records = data.records.unwrap_or_default();
-    check_batch(topic, data.index, &records)?;
+    check_batch(topic, data.index, &records, within)?;
     if version < 7 && Batch::parse(&records).is_ok_and(|batch| batch.codec() == Ok(Codec::Zstd)) {
         let text = format!("{topic}-{}: zstd needs version 7 of Produce, this is {version}", data.index);
         return Err(Error::new(ErrorCode::UnsupportedCompressionType, text));
     }
     // The request's bytes belong to all its partitions; a batch is stamped, so it needs bytes of its own.
-    let produced = partition.produce(BytesMut::from(&records[..]))?;
+    let batch = BytesMut::from(&records[..]);
+    let produced = match within {
+        Some(id) => broker.produce_in_transaction(id, &partition, batch).map_err(|error| abortable(error, version))?,
+        None => partition.produce(batch)?,
+    };
     if partition.end_offset() < produced.end_offset {
         waits_for(partition.clone(), produced.end_offset);
     }
@@ -141,14 +146,23 @@ fn produce(
         .with_log_start_offset(partition.log_start()))
 }
 
-/// Whether there is a whole batch, of the one format that is taken, and of no transaction.
-fn check_batch(topic: &str, index: i32, records: &[u8]) -> Result<(), Error> {
+/// Clients before version 11 do not know that a transaction may be aborted, and the producer go on.
+fn abortable(error: Error, version: i16) -> Error {
+    match error.code() {
+        ErrorCode::TransactionAbortable if version < 11 => Error::new(ErrorCode::InvalidTxnState, error.to_string()),
+        _ => error,
+    }
+}
+
+/// Whether there is a whole batch, of the one format that is taken; one of a transaction, if the request has its id.
+fn check_batch(topic: &str, index: i32, records: &[u8], within: Option<&str>) -> Result<(), Error> {
     let magic = records.get(at::MAGIC).copied();
     if records.len() >= at::RECORDS && magic == Some(MAGIC) {
         let attributes = header::i16(records, at::ATTRIBUTES);
-        if attributes & TRANSACTIONAL_BIT != 0 && attributes & CONTROL_BIT == 0 {
-            let text = format!("{topic}-{index}: transactions have no coordinator here; send without a transactional id");
-            return Err(Error::new(ErrorCode::InvalidRecord, text));
+        if attributes & TRANSACTIONAL_BIT != 0 && attributes & CONTROL_BIT == 0 && within.is_none() {
+            // Kafka's answer: nobody may write in the transaction of no id.
+            let text = format!("{topic}-{index}: a batch of a transaction, but no transactional id");
+            return Err(Error::new(ErrorCode::TransactionalIdAuthorizationFailed, text));
         }
         return Ok(());
     }

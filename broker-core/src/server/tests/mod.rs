@@ -26,6 +26,7 @@ mod rights;
 mod sasl;
 mod tls;
 mod topics;
+mod transactional;
 mod transactions;
 
 use super::dispatch::shape_of;

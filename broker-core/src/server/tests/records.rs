@@ -10,9 +10,7 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiVersionsRequest, DeleteRecordsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-    TransactionalId,
 };
-use kafka_protocol::protocol::StrBytes;
 
 use tokio::time::timeout;
 
@@ -212,11 +210,6 @@ async fn produces_that_are_refused() {
         (produce("t", 9, batch(b"v")), 3, "it has 2"),
         (produce("absent", 0, batch(b"v")), 3, "no such topic"),
         (produce("t", 0, batch(b"v")).with_acks(2), 21, "acks is 2"),
-        (
-            produce("t", 0, batch(b"v")).with_transactional_id(Some(TransactionalId(StrBytes::from_static_str("x")))),
-            42,
-            "transactions",
-        ),
     ] {
         let answer = bench.ask(8, &request).await;
         let refused = &answer.responses[0].partition_responses[0];

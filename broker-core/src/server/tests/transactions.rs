@@ -1,11 +1,11 @@
-//! What a broker says of transactions over the wire. There is no coordinator yet, so the test plays it beside the wire.
+//! What a broker says of transactions to who reads; the test plays their coordinator beside the wire.
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::{DescribeProducersRequest, FetchRequest, ListOffsetsRequest, ProduceRequest};
+use kafka_protocol::messages::{DescribeProducersRequest, FetchRequest, ListOffsetsRequest};
 
-use super::records::{fetch, produce};
+use super::records::fetch;
 use super::{Bench, name, versions};
 use crate::partition::{PartitionHandle, TransactionEnd};
 use crate::record::BatchBuilder;
@@ -99,14 +99,4 @@ async fn a_producer_is_described_with_its_transaction() {
     };
     let found: Vec<_> = answer.topics[0].partitions[0].active_producers.iter().map(told).collect();
     assert_eq!(found, [(1, 3, 5, -1), (2, 3, -1, 2)]);
-}
-
-#[tokio::test]
-async fn nobody_opens_a_transaction_over_the_wire() {
-    let mut bench = Bench::new().await;
-    for version in versions::<ProduceRequest>() {
-        let answer = bench.ask(version, &produce("t", 0, within(1, 0).freeze())).await;
-        assert_eq!(answer.responses[0].partition_responses[0].error_code, 87, "version {version}");
-    }
-    assert_eq!(bench.broker.partition("t", 0).expect("there").end_offset(), 0);
 }

@@ -1,5 +1,6 @@
 //! Asks each API for something that needs a right; what its answer's error is.
 
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData};
 use kafka_protocol::messages::alter_configs_request as replace;
 use kafka_protocol::messages::alter_partition_reassignments_request as reassign;
@@ -20,6 +21,7 @@ use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartiti
 use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use kafka_protocol::messages::offset_fetch_request as stored;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 
@@ -46,10 +48,50 @@ pub(super) async fn error(bench: &mut Bench, key: i16, version: i16) -> Option<i
             return found;
         }
     }
-    match configs(bench, key, version).await {
-        None => cluster(bench, key, version).await,
-        found => found,
+    for found in [configs(bench, key, version).await, transactions(bench, key, version).await] {
+        if found.is_some() {
+            return found;
+        }
     }
+    cluster(bench, key, version).await
+}
+
+async fn transactions(bench: &mut Bench, key: i16, version: i16) -> Option<i16> {
+    let (id, producer) = (TransactionalId(text("x")), ProducerId(7));
+    Some(match key {
+        24 => {
+            let topic = AddPartitionsToTxnTopic::default().with_name(name("t")).with_partitions(vec![0]);
+            let request = AddPartitionsToTxnRequest::default().with_v3_and_below_transactional_id(id);
+            let request = request.with_v3_and_below_producer_id(producer).with_v3_and_below_topics(vec![topic]);
+            let answer = bench.ask(version, &request).await;
+            answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
+        }
+        25 => {
+            let request = AddOffsetsToTxnRequest::default().with_transactional_id(id).with_producer_id(producer);
+            bench.ask(version, &request.with_group_id(group())).await.error_code
+        }
+        26 => {
+            let request = EndTxnRequest::default().with_transactional_id(id).with_producer_id(producer);
+            bench.ask(version, &request).await.error_code
+        }
+        27 => {
+            let topic = WritableTxnMarkerTopic::default().with_name(name("t")).with_partition_indexes(vec![0]);
+            let marker = WritableTxnMarker::default().with_producer_id(producer).with_topics(vec![topic]);
+            let answer = bench.ask(version, &WriteTxnMarkersRequest::default().with_markers(vec![marker])).await;
+            answer.markers[0].topics[0].partitions[0].error_code
+        }
+        65 => {
+            let request = DescribeTransactionsRequest::default().with_transactional_ids(vec![id]);
+            bench.ask(version, &request).await.transaction_states[0].error_code
+        }
+        66 => {
+            bench.broker.init_transactional_producer("x", 1000, None).await.expect("given");
+            let request = ListTransactionsRequest::default().with_duration_filter(-1);
+            // What one may not see is not listed, and no error either.
+            if bench.ask(version, &request).await.transaction_states.is_empty() { 53 } else { 0 }
+        }
+        _ => return None,
+    })
 }
 
 async fn records(bench: &mut Bench, key: i16, version: i16) -> Option<i16> {

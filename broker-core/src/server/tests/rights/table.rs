@@ -5,9 +5,9 @@ use super::{ask, guarded, may};
 use crate::security::Operation::{
     self, Alter, AlterConfigs, ClusterAction, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write,
 };
-use crate::security::ResourceKind::{self, Cluster, Group, Topic};
+use crate::security::ResourceKind::{self, Cluster, Group, Topic, TransactionalId};
 
-/// Operations on topic `t` (or `new`, where one is made), group `g` and the cluster.
+/// Operations on topic `t` (or `new`, where one is made), group `g`, transactional id `x` and the cluster.
 type Rights = &'static [(Operation, ResourceKind)];
 
 /// What everybody may ask: who the broker is, which versions it speaks, and to be let in.
@@ -35,6 +35,11 @@ const NEEDS: &[(i16, &[Rights], i16, i16)] = &[
     (21, &[&[(Delete, Topic)]], 29, 0),
     (22, &[&[(IdempotentWrite, Cluster)], &[(Write, Topic)]], 31, 0),
     (23, &[&[(Describe, Topic)], &[(Read, Topic)], &[(ClusterAction, Cluster)]], 29, 0),
+    // Nobody has a transaction.
+    (24, &[&[(Write, TransactionalId), (Write, Topic)]], 53, 49),
+    (25, &[&[(Write, TransactionalId), (Read, Group)]], 53, 49),
+    (26, &[&[(Write, TransactionalId)]], 53, 49),
+    (27, &[&[(ClusterAction, Cluster)], &[(Alter, Cluster)]], 31, 0),
     (29, &[&[(Describe, Cluster)], &[(Alter, Cluster)]], 31, 0),
     (30, &[&[(Alter, Cluster)]], 31, 0),
     (31, &[&[(Alter, Cluster)]], 31, 0),
@@ -55,6 +60,9 @@ const NEEDS: &[(i16, &[Rights], i16, i16)] = &[
     // There is no such user.
     (51, &[&[(Alter, Cluster)]], 31, 91),
     (61, &[&[(Read, Topic)]], 29, 0),
+    // Nothing is known by the id.
+    (65, &[&[(Describe, TransactionalId)], &[(Write, TransactionalId)]], 53, 105),
+    (66, &[&[(Describe, TransactionalId)], &[(Write, TransactionalId)]], 53, 0),
     (75, &[&[(Describe, Topic)], &[(Read, Topic)]], 29, 0),
 ];
 
@@ -78,6 +86,8 @@ const ALL: Rights = &[
     (DescribeConfigs, Cluster),
     (AlterConfigs, Cluster),
     (IdempotentWrite, Cluster),
+    (Write, TransactionalId),
+    (Describe, TransactionalId),
 ];
 
 fn grant(bench: &Bench, rights: &[(Operation, ResourceKind)]) {
@@ -123,7 +133,12 @@ async fn with_the_right_it_is_done_and_with_all_but_it_is_not() {
         for rights in *sets {
             let mut bench = guarded().await;
             for (at, right) in rights.iter().enumerate() {
-                assert_eq!(asked(&mut bench, *key, api.max).await, if at == 0 { *refused } else { 29 }, "{} {at}", api.name);
+                let lacks = match right.1 {
+                    _ if at == 0 => *refused,
+                    Group => 30,
+                    _ => 29,
+                };
+                assert_eq!(asked(&mut bench, *key, api.max).await, lacks, "{} {at}", api.name);
                 grant(&bench, &[*right]);
             }
             assert_eq!(asked(&mut bench, *key, api.max).await, *done, "{} with {rights:?}", api.name);
