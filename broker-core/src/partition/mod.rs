@@ -388,9 +388,22 @@ impl PartitionHandle {
         if offset == found.high_watermark {
             return Ok(found);
         }
-        let batches = crate::log::read(|look| look(&mut self.state().log), offset, found.high_watermark, max_bytes)
-            .map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        let batches = self.reading(crate::log::read(|look| self.with_log(look), offset, found.high_watermark, max_bytes))?;
         Ok(Fetched { batches, ..found })
+    }
+
+    /// Hands the log out to who reads, for a moment. Not a deleted one's: an index that is made anew would bring its folder back.
+    fn with_log(&self, look: &mut dyn FnMut(&mut Log)) {
+        let mut state = self.state();
+        if !self.is_deleted() {
+            look(&mut state.log);
+        }
+    }
+
+    /// What was read so: worth nothing if the partition was deleted meanwhile.
+    fn reading<T>(&self, read: io::Result<T>) -> Result<T, Error> {
+        self.check_there()?;
+        read.map_err(|error| storage(&self.0.id, "cannot be read", error))
     }
 
     /// What may be read, if the offset lies within; no batch.
@@ -415,15 +428,16 @@ impl PartitionHandle {
     /// The first record with this timestamp (milliseconds since 1970) or a later one: its offset and timestamp.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(i64, i64)>, Error> {
         self.check_there()?;
-        let found = crate::log::find_timestamp(|look| look(&mut self.state().log), timestamp)
-            .map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        let found = self.reading(crate::log::find_timestamp(|look| self.with_log(look), timestamp))?;
         Ok(found.filter(|(offset, _)| *offset < self.end_offset()))
     }
 
     /// The first of the records with the latest timestamp: its offset and timestamp.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<(i64, i64)>, Error> {
         self.check_there()?;
-        let largest = self.state().log.max_timestamp().map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        let mut largest = Ok(-1);
+        self.with_log(&mut |log| largest = log.max_timestamp());
+        let largest = self.reading(largest)?;
         if largest < 0 { Ok(None) } else { self.offset_for_timestamp(largest) }
     }
 

@@ -8,7 +8,7 @@ use super::{DataSignal, Flusher, PartitionConfig, PartitionHandle, Surroundings}
 use crate::config::BrokerConfig;
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
-use crate::log::Opening;
+use crate::log::{Log, Opening};
 use crate::record::builder::{recompress, set_crc};
 use crate::record::{Batch, BatchBuilder, Codec, Compression, at, batches};
 use crate::storage::{Disk, FileDisk, MemoryDisk};
@@ -424,6 +424,30 @@ fn a_deleted_partition_is_unknown_and_its_folder_stays_away() {
     assert!(disk.folders().expect("listed").is_empty(), "no write brings the folder back");
     assert_eq!(partition.fetch(0, 1).expect_err("gone").code(), ErrorCode::UnknownTopicOrPartition);
     assert_eq!(partition.offset_for_timestamp(0).expect_err("gone").code(), ErrorCode::UnknownTopicOrPartition);
+}
+
+/// Who reads has seen that the partition is there, and comes to the log when it is not any more. Nobody has looked at its indexes.
+#[test]
+fn a_read_that_is_overtaken_by_a_deletion_leaves_no_folder_and_no_records() {
+    let disk = memory();
+    let before = open(&disk, segments(200, 100));
+    for _ in 0..20 {
+        before.produce(batch(&[NOW])).expect("produced");
+    }
+    before.close().expect("closed");
+    let (id, opening) = (before.topic_partition().clone(), Opening { clean: true, recovery_point: 20, ..Opening::default() });
+    let around = around(disk.clone(), Arc::new(Time::now()));
+    let partition = PartitionHandle::open(around, id, segments(200, 100), opening).expect("opened");
+    let overtaken = |look: &mut dyn FnMut(&mut Log)| {
+        if !partition.is_deleted() {
+            partition.delete();
+            disk.remove_folder("t-0").expect("removed");
+        }
+        partition.with_log(look);
+    };
+    let read = partition.reading(crate::log::read(overtaken, 0, 20, 1));
+    assert_eq!(read.expect_err("gone").code(), ErrorCode::UnknownTopicOrPartition);
+    assert!(disk.folders().expect("listed").is_empty(), "the read brings the folder back");
 }
 
 #[tokio::test(start_paused = true)]

@@ -94,8 +94,8 @@ impl PartitionHandle {
         if offset >= found.last_stable {
             return Ok(found);
         }
-        let read = crate::log::read_committed(|look| look(&mut self.state().log), offset, found.last_stable, max_bytes);
-        let (batches, aborted) = read.map_err(|error| storage(&self.0.id, "cannot be read", error))?;
+        let read = crate::log::read_committed(|look| self.with_log(look), offset, found.last_stable, max_bytes);
+        let (batches, aborted) = self.reading(read)?;
         let aborted = aborted.iter().map(AbortedTransaction::of).collect();
         Ok(Fetched { batches, aborted, ..found })
     }
