@@ -25,10 +25,11 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Offset
         member_id: &body.member_id,
         group_instance_id: body.group_instance_id.as_deref(),
     };
-    let group_code = client.check(Operation::Read, Resource::Group(&body.group_id)).err().map(|error| error.code().code());
-    let refusal = |topic: &str| {
-        group_code.or_else(|| client.check(Operation::Read, Resource::Topic(topic)).err().map(|error| error.code().code()))
-    };
+    let group = client.check(Operation::Read, Resource::Group(&body.group_id));
+    if let Err(error) = group {
+        return answered(&body, |_| error.code().code());
+    }
+    let refusal = |topic: &str| client.check(Operation::Read, Resource::Topic(topic)).err().map(|error| error.code().code());
     let refused = body.topics.iter().filter_map(|topic| Some((topic.name.as_str(), refusal(&topic.name)?)));
     let refused: BTreeMap<&str, i16> = refused.collect();
     let allowed = body.topics.iter().filter(|topic| !refused.contains_key(topic.name.as_str()));
@@ -51,11 +52,13 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Offset
         Ok(stored) => stored.iter().map(|one| one.as_ref().map_or_else(|error| error.code().code(), |()| 0)).collect(),
         Err(error) => commits.iter().map(|_| error.code().code()).collect(),
     };
+    answered(&body, |topic| refused.get(topic).copied().or_else(|| codes.pop_front()).unwrap_or_default())
+}
+
+/// An answer to each partition, in their order: the code for one of this topic.
+fn answered(body: &OffsetCommitRequest, mut code: impl FnMut(&str) -> i16) -> OffsetCommitResponse {
     let topics = body.topics.iter().map(|topic| {
-        let one = |index| {
-            let code = refused.get(topic.name.as_str()).copied().or_else(|| codes.pop_front()).unwrap_or_default();
-            OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code)
-        };
+        let one = |index| OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code(&topic.name));
         let partitions = topic.partitions.iter().map(|partition| partition.partition_index).map(one).collect();
         OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions)
     });

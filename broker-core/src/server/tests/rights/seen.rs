@@ -1,5 +1,8 @@
 //! What one without rights sees: less, and no more than that.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
@@ -13,11 +16,14 @@ use kafka_protocol::protocol::StrBytes;
 use super::super::records::{batch, fetch, produce};
 use super::super::{Bench, name, versions};
 use super::{config, guarded, guarded_by, may, put, rule};
-use crate::broker::NewTopic;
+use crate::broker::{Broker, NewTopic};
+use crate::config::BrokerConfig;
+use crate::coordinator::group::{JoinGroup, JoinGroupReply, SyncGroup};
 use crate::security::Operation::{self, All, Create, Describe, DescribeConfigs, Read, Write};
 use crate::security::ResourceKind::{Cluster, Group, Topic};
 use crate::security::{CLUSTER, Permission, RuleFilter};
 use crate::server::ServerConfig;
+use crate::time::Clock;
 
 fn text(value: &'static str) -> StrBytes {
     StrBytes::from_static_str(value)
@@ -128,6 +134,61 @@ async fn a_topic_is_made_on_the_way_by_who_may_make_it() {
     // The right to make it is none to see it.
     assert_eq!(bench.ask(12, &asked("other")).await.topics[0].error_code, 29);
     assert_eq!(bench.broker.topic("other"), None);
+}
+
+/// A clock that stands still until it is told.
+#[derive(Debug, Clone, Default)]
+struct Hand(Arc<AtomicI64>);
+
+impl Clock for Hand {
+    fn wall_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.wall_ms().cast_unsigned()
+    }
+}
+
+/// Not even that a member is alive, or one without the right could keep partitions from those who have it.
+#[tokio::test]
+async fn a_commit_of_nothing_does_nothing_for_who_may_not_commit() {
+    for right in [true, false] {
+        let hand = Hand::default();
+        let settings = BrokerConfig { group_initial_rebalance_delay_ms: 0, ..BrokerConfig::default() };
+        let broker = Broker::builder().config(settings).clock(Arc::new(hand.clone())).seed(1).open().expect("in memory");
+        let joined = broker.join_group(JoinGroup {
+            group: "g".to_owned(),
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 10_000,
+            protocol_type: "consumer".to_owned(),
+            protocols: vec![("p".to_owned(), bytes::Bytes::new())],
+            ..JoinGroup::default()
+        });
+        let JoinGroupReply { member_id, generation, .. } = joined.await.expect("joined");
+        let (group, member) = ("g".to_owned(), member_id.clone());
+        let sync = SyncGroup { group, generation, member_id: member, ..SyncGroup::default() };
+        broker.sync_group(sync).await.expect("synced");
+        let mut bench = Bench::on(broker, config()).await;
+        if right {
+            may(&bench, Read, Group);
+        }
+        hand.0.fetch_add(6000, Ordering::Relaxed);
+        let nothing = OffsetCommitRequest::default().with_group_id(GroupId(text("g"))).with_topics(Vec::new());
+        let nothing = nothing.with_generation_id_or_member_epoch(generation);
+        let told = bench.ask(8, &nothing.with_member_id(StrBytes::from_string(member_id))).await;
+        assert!(told.topics.is_empty());
+        hand.0.fetch_add(6000, Ordering::Relaxed);
+        bench.broker.attend_groups();
+        // Somebody looks at the sessions now; a round of the runtime's own makes sure that it has.
+        let sessions_were_looked_at = async {
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            bench.broker.describe_group("g").expect("a group").members.len()
+        };
+        assert_eq!(sessions_were_looked_at.await, usize::from(right));
+    }
 }
 
 /// How many partitions a request may make is no way to count those of others' topics.
