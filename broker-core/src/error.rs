@@ -144,6 +144,8 @@ codes! {
     GroupSubscribedToTopic = 86 "GROUP_SUBSCRIBED_TO_TOPIC" false;
     /// A record or batch breaks a rule.
     InvalidRecord = 87 "INVALID_RECORD" false;
+    /// A transaction that is open has offsets for the partition.
+    UnstableOffsetCommit = 88 "UNSTABLE_OFFSET_COMMIT" true;
     /// A newer instance of the producer has come, or its transaction has timed out.
     ProducerFenced = 90 "PRODUCER_FENCED" false;
     /// There is no such thing.

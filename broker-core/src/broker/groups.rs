@@ -134,9 +134,19 @@ impl Broker {
         who: MemberIdentity<'_>,
         offsets: &[OffsetCommit<'_>],
     ) -> Result<Vec<Result<(), Error>>, Error> {
+        self.commit_sound(group, offsets, |shard, sound| shard.commit_each(group, who, sound))
+    }
+
+    /// Commits what is about partitions that are there.
+    fn commit_sound(
+        &self,
+        group: &str,
+        offsets: &[OffsetCommit<'_>],
+        commit: impl FnOnce(&mut Shard, &[OffsetCommit<'_>]) -> Result<Vec<Result<(), Error>>, Error>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
         let there: Vec<_> = offsets.iter().map(|commit| self.check_partition(group, commit)).collect();
         let sound: Vec<_> = offsets.iter().zip(&there).filter(|(_, there)| there.is_ok()).map(|(commit, _)| *commit).collect();
-        let mut stored = self.shard(group).commit_each(group, who, &sound)?.into_iter();
+        let mut stored = commit(&mut self.shard(group), &sound)?.into_iter();
         Ok(there.into_iter().map(|there| there.and_then(|()| stored.next().unwrap_or(Ok(())))).collect())
     }
 
@@ -147,6 +157,44 @@ impl Broker {
         partitions: Option<&[TopicPartition]>,
     ) -> Vec<(TopicPartition, Option<CommittedOffset>)> {
         self.shard(group).groups().offsets(group, partitions)
+    }
+
+    /// The same, but of a partition for which a transaction is open only an error, `UNSTABLE_OFFSET_COMMIT`: who goes on after another
+    /// must wait for what that one's transaction comes to.
+    pub fn fetch_stable_offsets(
+        &self,
+        group: &str,
+        partitions: Option<&[TopicPartition]>,
+    ) -> Vec<(TopicPartition, Result<Option<CommittedOffset>, Error>)> {
+        let found = self.shard(group).groups().stable_offsets(group, partitions).into_iter();
+        let one = |(partition, stored): (TopicPartition, Result<_, ErrorCode>)| {
+            let stored = stored.map_err(|code| {
+                Error::new(code, format!("group '{group}': a transaction is open that has an offset of {partition}"))
+            });
+            (partition, stored)
+        };
+        found.map(one).collect()
+    }
+
+    /// Stores offsets as part of a producer's transaction (the producer's id and its epoch), each for itself: they count when it is
+    /// committed. Its [`offsets_partition`](Self::offsets_partition) must be in the transaction, by
+    /// [`add_offsets_to_transaction`](Self::add_offsets_to_transaction). `TRANSACTION_ABORTABLE` says that there is no transaction, or
+    /// that the group is not in it; `INVALID_PRODUCER_EPOCH`, that the producer is fenced. An error means that nothing is stored.
+    pub fn txn_offset_commit(
+        &self,
+        transactional_id: &str,
+        producer: (i64, i16),
+        group: &str,
+        who: MemberIdentity<'_>,
+        offsets: &[OffsetCommit<'_>],
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let stored = self.in_transaction(transactional_id, producer, &self.offsets_partition(group), || {
+            self.commit_sound(group, offsets, |shard, sound| shard.commit_within(group, who, producer, sound))
+        });
+        stored.map_err(|error| match error.code() {
+            ErrorCode::ProducerFenced => Error::with_source(ErrorCode::InvalidProducerEpoch, "no offset is stored", error),
+            _ => error,
+        })
     }
 
     /// All groups, by id.

@@ -31,13 +31,13 @@ impl Participants for Records {
     }
 
     fn end(&self, id: &TopicPartition, end: &TransactionEnd) -> Result<Option<(PartitionHandle, i64)>, Error> {
-        let found = if &*id.topic == OFFSETS_TOPIC {
-            let shard = self.shard(id.partition);
-            shard.and_then(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned())
-        } else {
-            self.partition(id)
-        };
-        let Some(partition) = found else { return Ok(None) };
+        if &*id.topic == OFFSETS_TOPIC {
+            let Some(shard) = self.shard(id.partition) else { return Ok(None) };
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let ended = shard.end_transaction(end)?.end_offset;
+            return Ok(shard.partition().cloned().map(|partition| (partition, ended)));
+        }
+        let Some(partition) = self.partition(id) else { return Ok(None) };
         match partition.end_transaction(end) {
             Err(_) if partition.is_deleted() => Ok(None),
             told => Ok(Some((partition, told?.end_offset))),

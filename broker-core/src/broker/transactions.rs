@@ -95,7 +95,7 @@ impl Broker {
     }
 
     /// The partition of `__consumer_offsets` that keeps a group.
-    fn offsets_partition(&self, group: &str) -> TopicPartition {
+    pub fn offsets_partition(&self, group: &str) -> TopicPartition {
         TopicPartition::new(OFFSETS_TOPIC, shard_of(group, self.0.shards.len()) as i32)
     }
 
@@ -111,18 +111,6 @@ impl Broker {
         let shard = self.0.transactions.shard(transactional_id);
         shard.transactions().check(transactional_id, producer, partition)?;
         act()
-    }
-
-    /// The same for the offsets of a group.
-    #[allow(dead_code, reason = "the group's side calls it")]
-    pub(crate) fn in_transaction_of_group<T>(
-        &self,
-        transactional_id: &str,
-        producer: (i64, i16),
-        group: &str,
-        act: impl FnOnce() -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.in_transaction(transactional_id, producer, &self.offsets_partition(group), act)
     }
 
     /// Appends a batch as part of its producer's transaction. `TRANSACTION_ABORTABLE` says that there is none, or that the partition is

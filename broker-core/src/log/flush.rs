@@ -85,14 +85,6 @@ impl Log {
         self.finish_sync(&job, result)
     }
 
-    /// What has to be synced so that what the segments from the one that starts here on hold is durable. What stands before it is
-    /// to go: nothing is known of that.
-    pub fn begin_sync_from(&mut self, base: i64) -> io::Result<Option<SyncJob>> {
-        self.check_sound()?;
-        let job = self.job(base, self.end);
-        Ok(Some(SyncJob { upto: self.recovery_point, ..job }))
-    }
-
     /// Makes everything durable, the indexes too: a broker that is told so when it opens the log looks nothing through.
     pub fn close(&mut self) -> io::Result<()> {
         self.check_sound()?;

@@ -29,7 +29,7 @@ mod upkeep_tests;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 
 use bytes::{Bytes, BytesMut};
 
@@ -304,22 +304,7 @@ impl PartitionHandle {
             return Ok(Produced { base_offset, end_offset, log_append_time, duplicate: true });
         }
         let base_offset = state.log.end();
-        let appended = Appended::of(&batch, base_offset);
-        if producer.is_some_and(|producer| producer.transactional) {
-            // Before the end that shows it.
-            self.0.unstable.fetch_min(base_offset, Ordering::Release);
-        }
-        let written = self.write(&mut state, batch, checked.count, (max_timestamp, now));
-        if written.is_err() {
-            self.settle_transactions(&mut state.producers, self.end_offset());
-        }
-        written?;
-        if let Some(producer) = producer {
-            // Before anything is settled: what this batch begins is undecided.
-            state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
-            state.producers.note(producer, appended, now);
-        }
-        let ask = self.appended(&mut state, config.topic.flush_ms);
+        let ask = self.append_of(producer, &mut state, batch, (checked.count, max_timestamp, now), &config)?;
         self.tell(state);
         self.ask(ask);
         let end_offset = base_offset + i64::from(checked.count);
@@ -355,6 +340,34 @@ impl PartitionHandle {
         self.tell(state);
         self.ask(ask);
         Ok(())
+    }
+
+    /// Writes a sound batch, perhaps of a producer, whose sequence is as it should be.
+    fn append_of(
+        &self,
+        producer: Option<ProducerBatch>,
+        state: &mut State,
+        batch: BytesMut,
+        (count, max_timestamp, now): (i32, i64, i64),
+        config: &PartitionConfig,
+    ) -> Result<Ask, Error> {
+        let base_offset = state.log.end();
+        let appended = Appended::of(&batch, base_offset);
+        if producer.is_some_and(|producer| producer.transactional) {
+            // Before the end that shows it.
+            self.0.unstable.fetch_min(base_offset, Ordering::Release);
+        }
+        let written = self.write(state, batch, count, (max_timestamp, now));
+        if written.is_err() {
+            self.settle_transactions(&mut state.producers, self.end_offset());
+        }
+        written?;
+        if let Some(producer) = producer {
+            // Before anything is settled: what this batch begins is undecided.
+            state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
+            state.producers.note(producer, appended, now);
+        }
+        Ok(self.appended(state, config.topic.flush_ms))
     }
 
     /// Unlocks the partition and tells the watchers. Whether there are any is looked at under the lock: a watcher takes it before
@@ -477,20 +490,39 @@ impl PartitionHandle {
         self.settle();
     }
 
+    /// Starts a new segment: what is before it can be compacted.
+    pub(crate) fn roll(&self) -> Result<(), Error> {
+        self.roll_locked(&mut self.state())
+    }
+
+    fn roll_locked(&self, state: &mut State) -> Result<(), Error> {
+        let rolled = state.log.roll();
+        // Whoever was here before the segments go must be known after.
+        let kept = if state.producers.len() > 0 { rolled.and_then(|()| state.snapshot()) } else { rolled };
+        kept.map_err(|error| storage(&self.0.id, "takes no writes", error))
+    }
+
     /// Starts a new segment, fills it by `write`, makes it durable, then removes all segments before it. A crash in between
-    /// leaves both: read in order, they give the same.
-    pub(crate) fn rewrite(&self, write: impl FnOnce(&Self) -> Result<(), Error>) -> Result<(), Error> {
+    /// leaves both: read in order, they give the same. So they must not be torn where the old ones end, or what is behind would go:
+    /// those are made durable too, since a power cut may bring them back. False, with nothing done, while somebody changes files.
+    pub(crate) fn rewrite(&self, write: impl FnOnce(&Self) -> Result<(), Error>) -> Result<bool, Error> {
+        let _alone = match self.0.housework.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+        };
         let base = {
             let mut state = self.state();
-            state.log.roll().map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+            self.roll_locked(&mut state)?;
             state.log.end()
         };
         write(self)?;
-        let synced = self.make_durable(|state| state.log.begin_sync_from(base));
+        let synced = self.make_durable(|state| state.log.begin_sync(true));
         let log = &mut self.state().log;
         let removed = synced.and_then(|()| log.remove_before(base));
         self.0.start.store(log.start(), Ordering::Release);
-        removed.map_err(|error| storage(&self.0.id, "takes no writes", error))
+        removed.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+        Ok(true)
     }
 }
 

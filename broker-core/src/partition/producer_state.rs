@@ -155,12 +155,22 @@ impl ProducerStates {
         Ok(before)
     }
 
+    /// Whether a batch is not of an older producer of its id. All there is to check where the broker itself writes for the producer,
+    /// and its sequence says nothing.
+    pub fn check_epoch(&self, batch: ProducerBatch) -> Result<(), Refusal> {
+        let ProducerBatch { id, epoch, .. } = batch;
+        match self.by_id.get(&id) {
+            Some(state) if epoch < state.epoch => {
+                let text = format!("producer {id} writes with epoch {epoch}, it is at {} already", state.epoch);
+                Err(Refusal::new(ErrorCode::InvalidProducerEpoch, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_sequence(&self, state: &ProducerState, batch: ProducerBatch) -> Result<Option<Appended>, Refusal> {
         let ProducerBatch { id, epoch, first_sequence, .. } = batch;
-        if epoch < state.epoch {
-            let text = format!("producer {id} writes with epoch {epoch}, it is at {} already", state.epoch);
-            return Err(Refusal::new(ErrorCode::InvalidProducerEpoch, text));
-        }
+        self.check_epoch(batch)?;
         if epoch > state.epoch {
             if first_sequence == 0 {
                 return Ok(None);

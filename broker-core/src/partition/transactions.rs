@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use super::producer_state::ProducerStates;
+use bytes::BytesMut;
+
+use super::producer_state::{ProducerBatch, ProducerStates};
 use super::{AbortedTransaction, Fetched, PartitionHandle, Produced, storage};
 use crate::error::Error;
 use crate::record::Marker;
@@ -98,6 +100,24 @@ impl PartitionHandle {
         let (batches, aborted) = self.reading(read)?;
         let aborted = aborted.iter().map(AbortedTransaction::of).collect();
         Ok(Fetched { batches, aborted, ..found })
+    }
+
+    /// As [`produce_own`](Self::produce_own), for a batch that the broker writes as part of a producer's transaction. The producer did
+    /// not number it: its sequence is not looked at, its epoch is.
+    pub(crate) fn produce_own_within(&self, batch: BytesMut) -> Result<(), Error> {
+        debug_assert!(super::append::check(&mut batch.clone(), &self.config(), i64::MAX).is_ok(), "{}: unsound", self.0.id);
+        let (now, config) = (self.0.surroundings.clock.wall_ms(), self.config());
+        let (count, max_timestamp) = super::append::told(&batch);
+        let producer = ProducerBatch::of(&batch);
+        let mut state = self.state();
+        self.check_there()?;
+        if let Some(producer) = producer {
+            state.producers.check_epoch(producer).map_err(|refusal| refusal.on(&self.0.id))?;
+        }
+        let ask = self.append_of(producer, &mut state, batch, (count, max_timestamp, now), &config)?;
+        self.tell(state);
+        self.ask(ask);
+        Ok(())
     }
 
     /// Ends a producer's transaction here: appends the marker that says how. It does no harm if none is open, so a coordinator that

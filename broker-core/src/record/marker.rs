@@ -9,8 +9,9 @@ use super::{CONTROL_BIT, LENGTH_END, Records, TRANSACTIONAL_BIT, at, header};
 
 const ABORT: i16 = 0;
 const COMMIT: i16 = 1;
-/// A marker's size as it is written here; its key's and its value's.
-const BATCH_BYTES: usize = 78;
+/// A marker's size as it is written here.
+pub(crate) const MARKER_BYTES: usize = 78;
+/// Its key's and its value's.
 const KEY_BYTES: usize = 4;
 const VALUE_BYTES: usize = 6;
 /// No marker is larger, whoever wrote it: what a walk over headers reads of a control batch.
@@ -41,9 +42,9 @@ impl Marker {
 
     /// The batch, of this producer; its offset is 0.
     pub fn batch(self, producer_id: i64, producer_epoch: i16, timestamp: i64) -> BytesMut {
-        let mut out = BytesMut::with_capacity(BATCH_BYTES);
+        let mut out = BytesMut::with_capacity(MARKER_BYTES);
         out.put_i64(0);
-        out.put_i32((BATCH_BYTES - LENGTH_END) as i32);
+        out.put_i32((MARKER_BYTES - LENGTH_END) as i32);
         out.put_i32(-1);
         out.put_u8(2);
         out.put_u32(0);
@@ -87,7 +88,7 @@ mod tests {
     fn its_bytes_are_kafkas() {
         let marker = Marker { commits: true, coordinator_epoch: 5 };
         let mut batch = marker.batch(1000, 3, 1_700_000_000_000);
-        assert_eq!(batch.capacity(), BATCH_BYTES);
+        assert_eq!(batch.capacity(), MARKER_BYTES);
         batch[..8].copy_from_slice(&7i64.to_be_bytes());
         batch[at::LEADER_EPOCH..at::LEADER_EPOCH + 4].copy_from_slice(&2i32.to_be_bytes());
         assert_eq!(batch[..], golden()[..]);

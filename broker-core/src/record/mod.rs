@@ -15,7 +15,7 @@ pub use batch::{Batch, BatchError, Batches, batches};
 pub use builder::BatchBuilder;
 pub use compression::{Codec, CodecError, Compression};
 pub use iter::{HeaderView, RecordView, Records};
-pub(crate) use marker::{MARKER_BYTES_MAX, Marker};
+pub(crate) use marker::{MARKER_BYTES, MARKER_BYTES_MAX, Marker};
 pub use murmur2::murmur2;
 pub(crate) use plain::PlainRun;
 pub(crate) use renumber::{put_record, renumbered};

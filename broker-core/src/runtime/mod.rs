@@ -5,6 +5,10 @@ mod driver;
 mod own_log;
 mod random;
 mod shard;
+mod shard_log;
+#[cfg(test)]
+mod shard_tests;
+mod shard_transactions;
 mod syncer;
 mod transaction_coordinator;
 mod transaction_shard;

@@ -127,7 +127,7 @@ impl OwnLog {
         let (wall, log) = (self.wall_ms(), self.open()?.clone());
         let (builder, mut written) = (&mut self.builder, 0);
         let (mut key, mut value) = (Vec::new(), Vec::new());
-        log.rewrite(|log| {
+        let done = log.rewrite(|log| {
             loop {
                 let more = record(&mut key, &mut value);
                 if more {
@@ -145,7 +145,9 @@ impl OwnLog {
                 }
             }
         })?;
-        (self.appended, self.snapshot) = (written, written);
+        if done {
+            (self.appended, self.snapshot) = (written, written);
+        }
         Ok(())
     }
 }

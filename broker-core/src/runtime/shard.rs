@@ -9,26 +9,21 @@ use super::Driver;
 use crate::config::BrokerConfig;
 use crate::coordinator::group::{
     Effects, Expired, GroupLimits, GroupRecord, Groups, JoinGroup, JoinGroupReply, MemberIdentity, MemberRecord, OffsetCommit,
-    Reply, ReplyToken, StoredGroup, SyncGroup, SyncGroupReply, decode, encode_commit, encode_group,
+    Reply, ReplyToken, StoredGroup, SyncGroup, SyncGroupReply, encode_commit, encode_group,
 };
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
 use crate::log::Opening;
 use crate::partition::{PartitionConfig, PartitionHandle, Surroundings};
-use crate::record::{BatchBuilder, batches};
+use crate::record::BatchBuilder;
 use crate::topic_config::{CleanupPolicy, TopicConfig};
-
-/// How large a batch of a rewrite grows.
-const SNAPSHOT_BATCH_BYTES: usize = 256 * 1024;
-/// How much is read at a time when a shard is read back.
-const LOAD_BYTES: usize = 1 << 20;
 
 /// What a shard is made from.
 #[derive(Debug)]
 pub(crate) struct ShardConfig {
-    surroundings: Arc<Surroundings>,
-    id: TopicPartition,
-    rewrite_bytes: u64,
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) id: TopicPartition,
+    pub(super) rewrite_bytes: u64,
     partition: PartitionConfig,
     limits: GroupLimits,
     opening: Opening,
@@ -48,6 +43,8 @@ impl ShardConfig {
                     segment_ms: i64::MAX,
                     // The newest commit of a partition stays, however old it is.
                     cleanup_policy: CleanupPolicy { delete: false, compact: true },
+                    // Whoever reads it back reads all of it: a day's markers would only be in the way.
+                    delete_retention_ms: 0,
                     max_message_bytes: i64::from(i32::MAX),
                     message_timestamp_after_max_ms: i64::MAX,
                     index_interval_bytes: config.topic_defaults.index_interval_bytes,
@@ -78,16 +75,18 @@ enum Waiter {
 }
 
 pub(crate) struct Shard {
-    config: ShardConfig,
-    groups: Groups,
+    pub(super) config: ShardConfig,
+    pub(super) groups: Groups,
     log: Option<PartitionHandle>,
     waiters: BTreeMap<ReplyToken, Waiter>,
-    builder: BatchBuilder,
-    key: Vec<u8>,
-    value: Vec<u8>,
+    pub(super) builder: BatchBuilder,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
     /// Bytes since the last rewrite, and what that rewrite took.
-    appended: u64,
-    snapshot: u64,
+    pub(super) appended: u64,
+    pub(super) snapshot: u64,
+    /// Bytes in the segment that is written to.
+    pub(super) unsealed: u64,
 }
 
 impl Shard {
@@ -103,6 +102,7 @@ impl Shard {
             value: Vec::new(),
             appended: 0,
             snapshot: 0,
+            unsealed: 0,
         }
     }
 
@@ -110,51 +110,11 @@ impl Shard {
         &self.groups
     }
 
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.config.surroundings.clock.monotonic_ms()
     }
 
-    /// Reads groups and offsets back from the log.
-    pub fn load(&mut self) -> Result<(), Error> {
-        let log = self.log()?.clone();
-        let mut next = log.log_start();
-        let mut unknown = 0u64;
-        let mut generations = BTreeMap::new();
-        while next < log.end_offset() {
-            for run in log.fetch(next, LOAD_BYTES)?.batches {
-                for batch in batches(&run) {
-                    let corrupt = |error| Error::with_source(ErrorCode::CorruptMessage, format!("{}", self.config.id), error);
-                    let batch = batch.map_err(corrupt)?;
-                    self.appended += batch.size() as u64;
-                    next = batch.last_offset() + 1;
-                    for record in batch.records() {
-                        let record = record.map_err(corrupt)?;
-                        match record.key().and_then(|key| decode(key, record.value())) {
-                            Some(read) => {
-                                if let GroupRecord::Group { group, .. } = read {
-                                    generations.insert(group.to_owned(), record.value().map(<[u8]>::to_vec));
-                                }
-                                self.groups.apply(read);
-                            }
-                            None => unknown += 1,
-                        }
-                    }
-                }
-            }
-        }
-        let now = self.now();
-        for (group, stored) in generations {
-            if stored.is_some_and(|stored| !self.groups.restore(now, &group, &stored)) {
-                unknown += 1;
-            }
-        }
-        if unknown > 0 {
-            tracing::warn!(target: "broker_core::group", partition = %self.config.id, unknown, "records of unknown kind or version passed over");
-        }
-        Ok(())
-    }
-
-    fn log(&mut self) -> Result<&PartitionHandle, Error> {
+    pub(super) fn log(&mut self) -> Result<&PartitionHandle, Error> {
         if self.log.is_none() {
             let config = &self.config;
             let opened =
@@ -177,8 +137,14 @@ impl Shard {
         }
         let bytes = batch.len() as u64;
         self.log()?.produce_own(batch)?;
-        self.appended += bytes;
+        self.grown(bytes);
         Ok(())
+    }
+
+    /// So many bytes were appended.
+    pub(super) fn grown(&mut self, bytes: u64) {
+        self.appended += bytes;
+        self.unsealed += bytes;
     }
 
     /// Stores offsets: check, append, apply. All of them, or none.
@@ -215,46 +181,6 @@ impl Shard {
             let (topic, partition) = (commit.topic, commit.partition);
             self.groups.apply(GroupRecord::Offset { group, topic, partition, offset: Some((*commit, wall)) });
         }
-        Ok(())
-    }
-
-    /// Superseded commits are dropped by writing what is current into a new segment and removing the old ones.
-    fn rewrite_if_due(&mut self) -> Result<(), Error> {
-        if self.appended < self.config.rewrite_bytes.max(2 * self.snapshot) {
-            return Ok(());
-        }
-        let log = self.log()?.clone();
-        let wall = self.config.surroundings.clock.wall_ms();
-        let Self { groups, builder, key, value, .. } = self;
-        let mut written = 0;
-        log.rewrite(|log| {
-            let mut flush = |builder: &mut BatchBuilder, least: usize| -> Result<(), Error> {
-                if builder.size() > least {
-                    let batch = builder.build();
-                    written += batch.len() as u64;
-                    log.produce_own(batch)?;
-                }
-                Ok(())
-            };
-            for (group, (generation, members), offsets) in groups.snapshot() {
-                encode_group(group, generation, &members, wall, key, value);
-                builder.append(wall, Some(key), Some(value), &[]);
-                for (partition, stored) in offsets {
-                    let commit = OffsetCommit {
-                        topic: &partition.topic,
-                        partition: partition.partition,
-                        offset: stored.offset,
-                        leader_epoch: stored.leader_epoch,
-                        metadata: &stored.metadata,
-                    };
-                    encode_commit(group, &commit, stored.commit_timestamp, key, value);
-                    builder.append(wall, Some(key), Some(value), &[]);
-                    flush(builder, SNAPSHOT_BATCH_BYTES)?;
-                }
-            }
-            flush(builder, 0)
-        })?;
-        (self.appended, self.snapshot) = (written, written);
         Ok(())
     }
 
@@ -334,8 +260,7 @@ impl Shard {
 
     pub fn delete(&mut self, group: &str) -> Result<(), Error> {
         self.groups.check_delete(group)?;
-        let partitions = self.groups.offsets(group, None).into_iter().map(|(partition, _)| partition).collect();
-        self.take_away(vec![(group.to_owned(), partitions, true)])
+        self.take_away(vec![(group.to_owned(), self.groups.partitions_of(group), true)])
     }
 
     /// Offsets of a group that nobody needs; one that is in use is refused and does not keep the others.
@@ -350,8 +275,7 @@ impl Shard {
 
     pub fn delete_offsets_of(&mut self, topic: &str) -> Result<(), Error> {
         let stored = self.groups.with_offsets_for(topic).into_iter();
-        let one = |partitions: Vec<i32>| partitions.into_iter().map(|partition| TopicPartition::new(topic, partition)).collect();
-        self.take_away(stored.map(|(group, partitions)| (group, one(partitions), false)).collect())
+        self.take_away(stored.map(|(group, partitions)| (group, partitions, false)).collect())
     }
 
     /// Offsets and groups that have had their time.

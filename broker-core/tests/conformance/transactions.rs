@@ -1,6 +1,6 @@
-//! Transactions, as far as a partition's log has to do with them: their coordinator is played by the test.
+//! Transactions, as far as a partition's log has to do with them, their coordinator played by the test; and offsets that they store.
 
-use broker_core::{CommittedOnly, TransactionEnd};
+use broker_core::{CommittedOnly, MemberIdentity, OffsetCommit, TopicPartition, TransactionEnd};
 
 use super::*;
 
@@ -100,4 +100,115 @@ fn fact_45_nothing_behind_an_open_transaction_is_read_before_it_is_decided() {
         let decided = if commits { (0..25).collect::<Vec<_>>() } else { (0..10).chain(20..25).collect() };
         assert_eq!(committed(&t), decided);
     }
+}
+
+const GROUP: &str = "my-group";
+
+/// The offsets of `t-0`: the one that is stored, and whether it is decided.
+fn offset(world: &World) -> (Option<i64>, bool) {
+    let asked = [TopicPartition::new("t", 0)];
+    let stored = world.broker.fetch_offsets(GROUP, Some(&asked)).remove(0).1.map(|stored| stored.offset);
+    match world.broker.fetch_stable_offsets(GROUP, Some(&asked)).remove(0).1 {
+        Ok(stable) => {
+            assert_eq!(stable.map(|stable| stable.offset), stored);
+            (stored, true)
+        }
+        Err(error) => {
+            assert_eq!((error.code(), error.code().code()), (ErrorCode::UnstableOffsetCommit, 88));
+            (stored, false)
+        }
+    }
+}
+
+fn commit(offset: i64) -> OffsetCommit<'static> {
+    OffsetCommit { topic: "t", partition: 0, offset, leader_epoch: -1, metadata: "" }
+}
+
+/// A producer with the transactional id `x`.
+async fn producer(world: &World) -> (i64, i16) {
+    let partition = world.broker.offsets_partition(GROUP);
+    assert_eq!(partition.to_string(), "__consumer_offsets-12");
+    world.broker.init_transactional_producer("x", 60_000, None).await.expect("given")
+}
+
+fn commit_within(world: &World, producer: (i64, i16), offset: i64) {
+    world.broker.add_offsets_to_transaction("x", producer, GROUP).expect("added");
+    let nobody = MemberIdentity::administrator();
+    let stored = world.broker.txn_offset_commit("x", producer, GROUP, nobody, &[commit(offset)]).expect("asked");
+    assert!(stored[0].is_ok());
+}
+
+async fn end_all(world: &World, producer: (i64, i16), committed: bool) {
+    world.broker.end_transaction("x", producer, committed).await.expect("ended");
+}
+
+#[tokio::test]
+async fn fact_52_offsets_of_a_transaction_count_when_it_is_committed_and_not_when_it_is_aborted() {
+    let mut world = World::new();
+    world.topic(&[]);
+    let x = producer(&world).await;
+    world.broker.commit_offsets(GROUP, MemberIdentity::administrator(), &[commit(3)]).expect("stored");
+    commit_within(&world, x, 5);
+    assert_eq!(offset(&world).0, Some(3), "not before");
+    end_all(&world, x, true).await;
+    assert_eq!(offset(&world), (Some(5), true));
+    commit_within(&world, x, 9);
+    end_all(&world, x, false).await;
+    assert_eq!(offset(&world), (Some(5), true));
+    world.restart();
+    assert_eq!(offset(&world), (Some(5), true), "after a restart");
+}
+
+#[tokio::test]
+async fn fact_53_who_asks_for_a_stable_offset_is_told_that_a_transaction_is_open() {
+    let mut world = World::new();
+    world.topic(&[]);
+    let x = producer(&world).await;
+    world.broker.commit_offsets(GROUP, MemberIdentity::administrator(), &[commit(3)]).expect("stored");
+    commit_within(&world, x, 5);
+    assert_eq!(offset(&world), (Some(3), false));
+    world.restart();
+    assert_eq!(offset(&world), (Some(3), false), "after a restart");
+    // Somebody commits outside of it meanwhile: that is newer.
+    world.broker.commit_offsets(GROUP, MemberIdentity::administrator(), &[commit(4)]).expect("stored");
+    assert_eq!(offset(&world), (Some(4), false));
+    end_all(&world, x, true).await;
+    assert_eq!(offset(&world), (Some(4), true));
+}
+
+#[tokio::test]
+async fn offsets_of_a_deleted_topic_do_not_come_back_with_a_transaction() {
+    let mut world = World::new();
+    world.topic(&[]);
+    let x = producer(&world).await;
+    commit_within(&world, x, 5);
+    world.broker.delete_topic("t").expect("deleted");
+    world.topic(&[]);
+    end_all(&world, x, true).await;
+    assert_eq!(offset(&world), (None, true));
+    world.restart();
+    assert_eq!(offset(&world), (None, true));
+}
+
+#[tokio::test]
+async fn an_offset_outside_of_the_transaction_is_refused() {
+    let world = World::new();
+    world.topic(&[]);
+    let x = producer(&world).await;
+    let try_as = |id: &str, producer| {
+        let stored = world.broker.txn_offset_commit(id, producer, GROUP, MemberIdentity::administrator(), &[commit(5)]);
+        stored.map(drop).map_err(|error| error.code())
+    };
+    assert_eq!(try_as("x", x), Err(ErrorCode::TransactionAbortable), "none is open");
+    world.broker.add_offsets_to_transaction("x", x, "another-group").expect("added");
+    assert_eq!(try_as("x", x), Err(ErrorCode::TransactionAbortable), "the group is not in it");
+    world.broker.add_offsets_to_transaction("x", x, GROUP).expect("added");
+    assert_eq!(try_as("y", x), Err(ErrorCode::InvalidProducerIdMapping), "nobody's");
+    assert_eq!(try_as("x", (x.0 + 1, x.1)), Err(ErrorCode::InvalidProducerIdMapping));
+    assert_eq!(try_as("x", (x.0, x.1 + 1)), Err(ErrorCode::InvalidProducerEpoch));
+    assert_eq!(offset(&world), (None, true));
+    assert_eq!(try_as("x", x), Ok(()));
+    end_all(&world, x, true).await;
+    assert_eq!(try_as("x", x), Err(ErrorCode::TransactionAbortable), "it is over");
+    assert_eq!(offset(&world), (Some(5), true));
 }

@@ -11,9 +11,12 @@ mod records;
 mod request;
 mod restore;
 mod statics;
+mod undecided;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transaction_tests;
 #[cfg(test)]
 mod wire_tests;
 
@@ -29,7 +32,10 @@ pub use request::{
     MemberIdentity, OffsetCommit, SyncGroup, SyncGroupReply,
 };
 
+use undecided::{Transactions, Undecided};
+
 use crate::error::ErrorCode;
+use crate::id::TopicPartition;
 
 /// Where a parked request's answer goes; the runtime knows who waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +81,7 @@ pub(crate) struct GroupLimits {
 pub(crate) struct Groups {
     limits: GroupLimits,
     groups: BTreeMap<String, Group>,
+    transactions: Transactions,
 }
 
 #[derive(Debug)]
@@ -97,6 +104,8 @@ struct Group {
     empty_since: Option<i64>,
     next_join: u64,
     offsets: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
+    /// Offsets of open transactions.
+    undecided: Undecided,
 }
 
 /// How long a group that was empty waits before its first generation.
@@ -142,13 +151,14 @@ impl Default for Group {
             empty_since: None,
             next_join: 0,
             offsets: BTreeMap::new(),
+            undecided: Undecided::default(),
         }
     }
 }
 
 impl Groups {
     pub fn new(limits: GroupLimits) -> Self {
-        Self { limits, groups: BTreeMap::new() }
+        Self { limits, groups: BTreeMap::new(), transactions: Transactions::default() }
     }
 
     /// Changes hard state: the only place that does.
@@ -156,7 +166,16 @@ impl Groups {
         match record {
             GroupRecord::Offset { group, topic, partition, offset } => self.apply_offset(group, topic, partition, offset),
             GroupRecord::Group { group, stored: Some(stored) } => self.apply_group(group, stored),
-            GroupRecord::Group { group, stored: None } => drop(self.groups.remove(group)),
+            GroupRecord::Group { group: id, stored: None } => {
+                if let Some(group) = self.groups.remove(id) {
+                    self.withdraw_all(id, group);
+                }
+            }
+            GroupRecord::Within { producer, group, commit, stored_at } => {
+                let partition = TopicPartition::new(commit.topic, commit.partition);
+                self.apply_within(producer, group, partition, commit.stored_at(stored_at));
+            }
+            GroupRecord::End { producer, committed } => self.apply_end(producer, committed),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Stored offsets: may they be changed, what are they, which have had their time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::sync::Arc;
 
-use super::{CommittedOffset, Group, GroupState, Groups, MemberIdentity, OffsetCommit};
+use super::{CommittedOffset, Group, GroupState, Groups, Member, MemberIdentity, OffsetCommit};
 use crate::assignor::protocol::decode_subscription;
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
@@ -16,21 +17,14 @@ const CONSUMER: &str = "consumer";
 
 impl Groups {
     pub(super) fn apply_offset(&mut self, group: &str, topic: &str, partition: i32, offset: Option<(OffsetCommit<'_>, i64)>) {
-        let offsets = &mut self.group(group).offsets;
         let Some((commit, commit_timestamp)) = offset else {
-            if let Some(partitions) = offsets.get_mut(topic) {
-                partitions.remove(&partition);
-                if partitions.is_empty() {
-                    offsets.remove(topic);
-                }
-            }
+            self.withdraw(group, topic, partition);
+            self.group(group).remove_offset(topic, partition);
             return;
         };
-        if !offsets.contains_key(topic) {
-            offsets.insert(Arc::from(topic), BTreeMap::new());
-        }
-        let partitions = offsets.get_mut(topic).expect("inserted above");
-        match partitions.get_mut(&partition) {
+        let offsets = &mut self.group(group).offsets;
+        match offsets.get_mut(topic).and_then(|partitions| partitions.get_mut(&partition)) {
+            // What is there keeps its memory: a commit a record is not to cost one.
             Some(stored) => {
                 stored.offset = commit.offset;
                 stored.leader_epoch = commit.leader_epoch;
@@ -38,16 +32,9 @@ impl Groups {
                 stored.metadata.clear();
                 stored.metadata.push_str(commit.metadata);
             }
-            None => {
-                let stored = CommittedOffset {
-                    offset: commit.offset,
-                    leader_epoch: commit.leader_epoch,
-                    metadata: commit.metadata.to_owned(),
-                    commit_timestamp,
-                };
-                partitions.insert(partition, stored);
-            }
+            None => self.group(group).store_offset(TopicPartition::new(topic, partition), commit.stored_at(commit_timestamp)),
         }
+        self.overtake(group, topic, partition);
     }
 
     /// Whether the text beside an offset is short enough.
@@ -63,41 +50,60 @@ impl Groups {
 
     /// Whether somebody may commit; a member's commit is a sign of life.
     pub fn check_commit(&mut self, now: u64, group_id: &str, who: MemberIdentity<'_>) -> Result<(), Error> {
-        let refuse = |code, text: String| Err(Error::new(code, format!("group '{group_id}': {text}")));
+        let Some((member, state)) = self.check_committer(group_id, who, false)? else { return Ok(()) };
+        if state == GroupState::CompletingRebalance {
+            return refuse(group_id, ErrorCode::RebalanceInProgress, "it is rebalancing");
+        }
+        member.session_deadline = now + member.session_timeout;
+        Ok(())
+    }
+
+    /// Whether somebody may commit within a transaction, as in Kafka: who does not say which member it is may, as old clients do
+    /// (their producers fence one another), and a rebalance that goes on is no matter. It is no sign of life: the producer may
+    /// outlive its consumer.
+    pub fn check_commit_within(&mut self, group_id: &str, who: MemberIdentity<'_>) -> Result<(), Error> {
+        self.check_committer(group_id, who, true).map(|_| ())
+    }
+
+    /// The member that commits, if it is one, and its group's state.
+    fn check_committer(
+        &mut self,
+        group_id: &str,
+        who: MemberIdentity<'_>,
+        within: bool,
+    ) -> Result<Option<(&mut Member, GroupState)>, Error> {
         if group_id.is_empty() {
-            return refuse(ErrorCode::InvalidGroupId, "a group's id cannot be empty".to_owned());
+            return refuse(group_id, ErrorCode::InvalidGroupId, "a group's id cannot be empty");
         }
         let generation = who.generation;
         let Some(group) = self.groups.get_mut(group_id) else {
             return if generation < 0 {
-                Ok(())
+                Ok(None)
             } else {
-                refuse(ErrorCode::IllegalGeneration, format!("no generation {generation}"))
+                refuse(group_id, ErrorCode::IllegalGeneration, format!("no generation {generation}"))
             };
         };
-        if generation < 0 && who.member_id.is_empty() && who.group_instance_id.is_none() {
-            if group.members.is_empty() {
-                return Ok(());
-            }
-            return refuse(ErrorCode::UnknownMemberId, "the group has members: only they may commit".to_owned());
+        let is_nobody = generation < 0 && who.member_id.is_empty() && who.group_instance_id.is_none();
+        if generation < 0 && group.members.is_empty() || is_nobody && within {
+            return Ok(None);
+        }
+        if is_nobody {
+            return refuse(group_id, ErrorCode::UnknownMemberId, "the group has members: only they may commit");
         }
         let (current, state) = (group.generation, group.state);
         let member = match group.known(who.member_id, who.group_instance_id) {
             Ok(member) => member,
             Err(ErrorCode::FencedInstanceId) => {
                 let text = format!("member '{}' was replaced by another of the same group.instance.id", who.member_id);
-                return refuse(ErrorCode::FencedInstanceId, text);
+                return refuse(group_id, ErrorCode::FencedInstanceId, text);
             }
-            Err(code) => return refuse(code, format!("member '{}' is not in it", who.member_id)),
+            Err(code) => return refuse(group_id, code, format!("member '{}' is not in it", who.member_id)),
         };
         if generation != current {
-            return refuse(ErrorCode::IllegalGeneration, format!("generation {generation} is over, it is {current}"));
+            let text = format!("generation {generation} is over, it is {current}");
+            return refuse(group_id, ErrorCode::IllegalGeneration, text);
         }
-        if state == GroupState::CompletingRebalance {
-            return refuse(ErrorCode::RebalanceInProgress, "it is rebalancing".to_owned());
-        }
-        member.session_deadline = now + member.session_timeout;
-        Ok(())
+        Ok(Some((member, state)))
     }
 
     /// Stored offsets: of the partitions asked for, or all.
@@ -124,10 +130,21 @@ impl Groups {
         }
     }
 
-    /// Groups that have offsets for a topic, and which partitions.
-    pub fn with_offsets_for(&self, topic: &str) -> Vec<(String, Vec<i32>)> {
+    /// The partitions that a group has offsets for, be they decided or not.
+    pub fn partitions_of(&self, group: &str) -> Vec<TopicPartition> {
+        self.groups.get(group).map(Group::partitions).unwrap_or_default()
+    }
+
+    /// Groups that have offsets for a topic, be they decided or not, and for which partitions.
+    pub fn with_offsets_for(&self, topic: &str) -> Vec<(String, Vec<TopicPartition>)> {
         let one = |(id, group): (&String, &Group)| {
-            group.offsets.get(topic).map(|partitions| (id.clone(), partitions.keys().copied().collect()))
+            let mut partitions: Vec<TopicPartition> = group.undecided.of_topic(topic).cloned().collect();
+            if let Some((topic, stored)) = group.offsets.get_key_value(topic) {
+                partitions.extend(stored.keys().map(|number| TopicPartition::new(topic.clone(), *number)));
+            }
+            partitions.sort();
+            partitions.dedup();
+            (!partitions.is_empty()).then(|| (id.clone(), partitions))
         };
         self.groups.iter().filter_map(one).collect()
     }
@@ -166,11 +183,13 @@ impl Groups {
                 wall.saturating_sub(from) >= retention_ms
             };
             let mut gone = Vec::new();
-            let mut left = 0usize;
+            // What a transaction is about to store is of use, and so is what it may leave as it is.
+            let mut left = group.undecided.len();
             for (topic, partitions) in &group.offsets {
                 for (partition, stored) in partitions {
-                    if !read.contains(&**topic) && old(stored) {
-                        gone.push(TopicPartition::new(topic.clone(), *partition));
+                    let partition = TopicPartition::new(topic.clone(), *partition);
+                    if !read.contains(&**topic) && old(stored) && !group.undecided.has(&partition) {
+                        gone.push(partition);
                     } else {
                         left += 1;
                     }
@@ -187,7 +206,34 @@ impl Groups {
     }
 }
 
+fn refuse<T>(group: &str, code: ErrorCode, text: impl Display) -> Result<T, Error> {
+    Err(Error::new(code, format!("group '{group}': {text}")))
+}
+
 impl Group {
+    pub(super) fn store_offset(&mut self, partition: TopicPartition, offset: CommittedOffset) {
+        self.offsets.entry(partition.topic).or_default().insert(partition.partition, offset);
+    }
+
+    fn remove_offset(&mut self, topic: &str, partition: i32) {
+        if let Some(partitions) = self.offsets.get_mut(topic) {
+            partitions.remove(&partition);
+            if partitions.is_empty() {
+                self.offsets.remove(topic);
+            }
+        }
+    }
+
+    fn partitions(&self) -> Vec<TopicPartition> {
+        let of = |(topic, partitions): (&Arc<str>, &BTreeMap<i32, CommittedOffset>)| {
+            let topic = topic.clone();
+            partitions.keys().map(|number| TopicPartition::new(topic.clone(), *number)).collect::<Vec<_>>()
+        };
+        let all: BTreeSet<TopicPartition> =
+            self.offsets.iter().flat_map(of).chain(self.undecided.partitions().cloned()).collect();
+        all.into_iter().collect()
+    }
+
     /// The topics that members of a consumer group read; nothing if that cannot be known.
     fn subscribed(&self) -> Option<BTreeSet<String>> {
         if self.protocol_type.as_deref() != Some(CONSUMER) {

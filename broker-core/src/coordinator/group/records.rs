@@ -17,6 +17,20 @@ pub(crate) enum GroupRecord<'a> {
     },
     /// A group's generation; `None` removes the group.
     Group { group: &'a str, stored: Option<StoredGroup<'a>> },
+    /// An offset of a producer's transaction.
+    Within { producer: i64, group: &'a str, commit: OffsetCommit<'a>, stored_at: i64 },
+    /// A producer's transaction ended.
+    End { producer: i64, committed: bool },
+}
+
+impl GroupRecord<'_> {
+    /// The same as part of a producer's transaction. Only offsets are stored that way.
+    pub fn within(self, producer: i64) -> Self {
+        match self {
+            Self::Offset { group, offset: Some((commit, stored_at)), .. } => Self::Within { producer, group, commit, stored_at },
+            other => other,
+        }
+    }
 }
 
 /// What is read back of a generation.

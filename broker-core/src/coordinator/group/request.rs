@@ -126,6 +126,14 @@ pub struct OffsetCommit<'a> {
     pub metadata: &'a str,
 }
 
+impl OffsetCommit<'_> {
+    /// As it is kept.
+    pub(super) fn stored_at(&self, commit_timestamp: i64) -> CommittedOffset {
+        let Self { offset, leader_epoch, metadata, .. } = *self;
+        CommittedOffset { offset, leader_epoch, metadata: metadata.to_owned(), commit_timestamp }
+    }
+}
+
 /// A stored offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommittedOffset {

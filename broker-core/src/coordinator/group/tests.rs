@@ -104,7 +104,7 @@ impl Bench {
 }
 
 /// One member, stable in generation 1.
-fn stable() -> Bench {
+pub(super) fn stable() -> Bench {
     let mut bench = Bench::new(LIMITS);
     let join = bench.join("", "a");
     assert_eq!(bench.answer(join), "gen 1 leader a of 1");

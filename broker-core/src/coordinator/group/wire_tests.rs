@@ -25,7 +25,7 @@ fn who<'a>(generation: i32, member_id: &'a str, instance: &'a str) -> MemberIden
 }
 
 /// Two static members, `x` and `y`, stable in generation 1; `x` leads. Their ids are `x1` and `y1`.
-fn two_statics() -> Bench {
+pub(super) fn two_statics() -> Bench {
     let mut bench = Bench::new(GroupLimits { initial_rebalance_delay_ms: 10, ..LIMITS });
     let x = bench.ask(request("", Some("x")), "x1");
     let y = bench.ask(request("", Some("y")), "y1");

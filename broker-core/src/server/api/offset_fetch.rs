@@ -1,7 +1,8 @@
 //! OffsetFetch (9), versions 1 to 8: stored offsets of a group, or (8) of several.
 //!
 //! - No topics (2) asks for all that are stored. What is not stored is -1, without an error.
-//! - Without transactions every stored offset is stable (7).
+//! - Who asks for stable offsets (7) is told `UNSTABLE_OFFSET_COMMIT` where a transaction that is open has one; anybody else what is
+//!   stored.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
                 let refused = OffsetFetchResponseGroup::default().with_group_id(group.group_id);
                 return refused.with_error_code(error.code().code());
             }
-            let topics = stored(client, &group.group_id, group.topics.as_deref());
+            let topics = stored(client, &group.group_id, group.topics.as_deref(), body.require_stable);
             OffsetFetchResponseGroup::default().with_group_id(group.group_id).with_topics(topics)
         };
         let groups = distinct(body.groups, |group| group.group_id.clone());
@@ -50,7 +51,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     if let Err(error) = client.check(Operation::Describe, Resource::Group(&body.group_id)) {
         return refused(asked.unwrap_or_default(), error.code().code(), request.version);
     }
-    let topics = stored(client, &body.group_id, asked.as_deref()).into_iter().map(single).collect();
+    let topics = stored(client, &body.group_id, asked.as_deref(), body.require_stable).into_iter().map(single).collect();
     OffsetFetchResponse::default().with_topics(topics)
 }
 
@@ -78,14 +79,22 @@ fn refused(asked: Vec<OffsetFetchRequestTopics>, code: i16, version: i16) -> Off
 }
 
 fn without_right(name: TopicName, indexes: &[i32], code: i16) -> OffsetFetchResponseTopics {
-    let one = |index: &i32| {
-        let refused = OffsetFetchResponsePartitions::default().with_partition_index(*index).with_error_code(code);
-        refused.with_committed_offset(-1).with_committed_leader_epoch(-1).with_metadata(Some(text("")))
-    };
+    let one = |index: &i32| none(*index, code);
     OffsetFetchResponseTopics::default().with_name(name).with_partitions(indexes.iter().map(one).collect())
 }
 
-fn stored(client: &Client, group: &str, asked: Option<&[OffsetFetchRequestTopics]>) -> Vec<OffsetFetchResponseTopics> {
+/// No offset, perhaps because of an error.
+fn none(index: i32, code: i16) -> OffsetFetchResponsePartitions {
+    let none = OffsetFetchResponsePartitions::default().with_partition_index(index).with_error_code(code);
+    none.with_committed_offset(-1).with_committed_leader_epoch(-1).with_metadata(Some(text("")))
+}
+
+fn stored(
+    client: &Client,
+    group: &str,
+    asked: Option<&[OffsetFetchRequestTopics]>,
+    stable: bool,
+) -> Vec<OffsetFetchResponseTopics> {
     let sees = |topic: &str| client.may(Operation::Describe, Resource::Topic(topic));
     let wanted: Option<Vec<TopicPartition>> = asked.map(|topics| {
         let of = |topic: &OffsetFetchRequestTopics| {
@@ -95,17 +104,24 @@ fn stored(client: &Client, group: &str, asked: Option<&[OffsetFetchRequestTopics
         distinct(topics.iter().filter(|topic| sees(&topic.name)).flat_map(of).collect(), TopicPartition::clone)
     });
     let mut topics: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (partition, stored) in client.shared.broker.fetch_offsets(group, wanted.as_deref()) {
+    let broker = &client.shared.broker;
+    let found = match stable {
+        true => broker.fetch_stable_offsets(group, wanted.as_deref()),
+        false => broker.fetch_offsets(group, wanted.as_deref()).into_iter().map(|(id, stored)| (id, Ok(stored))).collect(),
+    };
+    for (partition, stored) in found {
         if wanted.is_none() && !sees(&partition.topic) {
             continue;
         }
-        let answer = OffsetFetchResponsePartitions::default().with_partition_index(partition.partition);
+        let index = partition.partition;
         let answer = match stored {
-            Some(stored) => answer
+            Ok(Some(stored)) => OffsetFetchResponsePartitions::default()
+                .with_partition_index(index)
                 .with_committed_offset(stored.offset)
                 .with_committed_leader_epoch(stored.leader_epoch)
                 .with_metadata(Some(text(stored.metadata))),
-            None => answer.with_committed_offset(-1).with_committed_leader_epoch(-1).with_metadata(Some(text(""))),
+            Ok(None) => none(index, 0),
+            Err(error) => none(index, error.code().code()),
         };
         topics.entry(partition.topic).or_default().push(answer);
     }
