@@ -20,12 +20,14 @@ const FORMAT: u32 = 1;
 const CLEAN: &str = ".kafka_cleanshutdown";
 /// Users of the port: there whether this program has a port or not.
 const USERS: &str = "scram-users";
+/// What the port tells of users that do not exist is made of it.
+const SECRET: &str = "scram-secret";
 /// Quotas of the port's clients.
 const QUOTAS: &str = "client-quotas";
 /// Rules about what the port's clients may do.
 const ACLS: &str = "acls";
 /// All files that belong beside the partitions' folders.
-const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, COMPACTED, producer_ids::FILE, USERS, QUOTAS, ACLS];
+const FILES: &[&str] = &[META, CLEAN, RECOVERY_POINTS, LOG_STARTS, COMPACTED, producer_ids::FILE, USERS, SECRET, QUOTAS, ACLS];
 /// What file systems themselves put at their top.
 const NOBODYS: &[&str] = &["lost+found"];
 

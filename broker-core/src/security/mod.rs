@@ -6,6 +6,7 @@ mod client;
 mod conversation;
 #[cfg(feature = "tls")]
 mod distinguished_name;
+mod nobody;
 #[cfg(feature = "tls")]
 mod principal_rules;
 mod scram;

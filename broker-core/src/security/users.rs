@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::nobody::{Kind, Nobody};
 use super::scram::{ScramCredential, ScramMechanism};
 use super::table::Table;
 use crate::error::{Error, ErrorCode};
@@ -14,7 +15,30 @@ pub(super) const FILE: &str = "scram-users";
 /// The longest name.
 const NAME_MAX: usize = 1024;
 
-type Known = BTreeMap<(String, ScramMechanism), ScramCredential>;
+type Credentials = BTreeMap<(String, ScramMechanism), ScramCredential>;
+
+/// All users, as they are at one moment.
+#[derive(Debug)]
+struct Known {
+    all: Credentials,
+    /// Kinds of credentials, by mechanism; of one that nobody has, those of the other.
+    kinds: BTreeMap<ScramMechanism, BTreeSet<Kind>>,
+}
+
+impl Known {
+    fn new(all: Credentials) -> Arc<Self> {
+        let of = |mechanism: Option<ScramMechanism>| -> BTreeSet<Kind> {
+            let those = all.iter().filter(|((_, other), _)| mechanism.is_none_or(|mechanism| mechanism == *other));
+            those.map(|(_, kept)| Kind { iterations: kept.iterations, salt_bytes: kept.salt.len() }).collect()
+        };
+        let kinds = ScramMechanism::ALL.into_iter().map(|mechanism| {
+            let own = of(Some(mechanism));
+            (mechanism, if own.is_empty() { of(None) } else { own })
+        });
+        let kinds = kinds.collect();
+        Arc::new(Self { all, kinds })
+    }
+}
 
 /// Users and what is kept of their passwords.
 #[derive(Debug)]
@@ -22,9 +46,8 @@ pub(crate) struct Users {
     table: Table,
     /// Held by who changes users, while the disk takes them: who logs in does not wait for that.
     changing: Mutex<()>,
-    known: Mutex<Known>,
-    /// What credentials of users that do not exist are made of.
-    secret: [u8; 32],
+    known: Mutex<Arc<Known>>,
+    nobody: Nobody,
 }
 
 /// A change of one user.
@@ -37,18 +60,22 @@ pub(crate) enum UserChange {
 impl Users {
     pub fn load(disk: &Arc<dyn Disk>) -> Result<Self, Error> {
         let table = Table::new(disk.clone(), FILE);
-        let known = Mutex::new(table.load(parse)?.into_iter().collect());
-        Ok(Self { table, changing: Mutex::default(), known, secret: random()? })
+        let known: Credentials = table.load(parse)?.into_iter().collect();
+        let nobody = Nobody::load(disk)?;
+        if !known.is_empty() {
+            nobody.keep()?;
+        }
+        Ok(Self { table, changing: Mutex::default(), known: Mutex::new(Known::new(known)), nobody })
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> Arc<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All, or one's: who, how, and with how many iterations.
     pub fn describe(&self, user: Option<&str>) -> Vec<(String, ScramMechanism, u32)> {
         let known = self.known();
-        let wanted = known.iter().filter(|((name, _), _)| user.is_none_or(|user| user == name));
+        let wanted = known.all.iter().filter(|((name, _), _)| user.is_none_or(|user| user == name));
         wanted.map(|((name, mechanism), kept)| (name.clone(), *mechanism, kept.iterations)).collect()
     }
 
@@ -56,7 +83,7 @@ impl Users {
     pub fn check(&self, user: &str, mechanism: ScramMechanism, change: &UserChange) -> Result<(), Error> {
         match change {
             UserChange::Put(credential) => check_name(user).and_then(|()| check_iterations(credential.iterations)),
-            UserChange::Remove if self.known().contains_key(&(user.to_owned(), mechanism)) => Ok(()),
+            UserChange::Remove if self.known().all.contains_key(&(user.to_owned(), mechanism)) => Ok(()),
             UserChange::Remove => {
                 let text = format!("user '{user}' has no credential for {}", mechanism.name());
                 Err(Error::new(ErrorCode::ResourceNotFound, text))
@@ -69,14 +96,15 @@ impl Users {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check(user, mechanism, &change)?;
         let key = (user.to_owned(), mechanism);
-        let mut changed = self.known().clone();
+        let mut changed = self.known().all.clone();
         match change {
             UserChange::Put(credential) => changed.insert(key, credential),
             UserChange::Remove => changed.remove(&key),
         };
         // First on the disk, so that nobody comes in whom a restart would not know.
+        self.nobody.keep()?;
         self.table.store(changed.iter().map(line))?;
-        *self.known() = changed;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::new(changed);
         Ok(())
     }
 
@@ -90,30 +118,18 @@ impl Users {
         self.change(user, mechanism, UserChange::Put(ScramCredential::new(mechanism, password, &salt, iterations)))
     }
 
-    /// What a login is checked against: of a user who does not exist, something that looks like it and that nothing fits.
+    /// What a login is checked against: of a user who does not exist, something that looks like it and that nothing fits. It takes
+    /// as long to find either.
     pub fn credential(&self, user: &str, mechanism: ScramMechanism) -> ScramCredential {
-        let found = self.known().get(&(user.to_owned(), mechanism)).cloned();
-        found.unwrap_or_else(|| {
-            let salt = mechanism.hmac(&self.secret, user.as_bytes());
-            let keys = |what: &str| mechanism.hmac(&self.secret, format!("{what}{user}").as_bytes());
-            ScramCredential {
-                salt: salt[..32].to_vec(),
-                stored_key: keys("stored:"),
-                server_key: keys("server:"),
-                iterations: ScramCredential::ITERATIONS_MIN,
-            }
-        })
+        let known = self.known();
+        let made_up = self.nobody.credential(user, mechanism, &known.kinds[&mechanism]);
+        known.all.get(&(user.to_owned(), mechanism)).cloned().unwrap_or(made_up)
     }
 
-    /// Whether a user has this password, by any mechanism.
+    /// Whether a user has this password, by any mechanism. Milliseconds of work, as many for who has one password, two, or none.
     pub fn has_password(&self, user: &str, password: &str) -> bool {
-        let has = |mechanism: &ScramMechanism| self.known().contains_key(&(user.to_owned(), *mechanism));
-        let mut all: Vec<_> = ScramMechanism::ALL.into_iter().filter(has).collect();
-        if all.is_empty() {
-            // It takes as long for who does not exist.
-            all.push(ScramMechanism::Sha256);
-        }
-        all.into_iter().any(|mechanism| self.credential(user, mechanism).is(mechanism, password))
+        let fits = |mechanism: &ScramMechanism| self.credential(user, *mechanism).is(*mechanism, password);
+        ScramMechanism::ALL.iter().filter(|mechanism| fits(mechanism)).count() > 0
     }
 }
 
@@ -138,7 +154,7 @@ fn check_iterations(iterations: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Error> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| {
         Error::with_source(ErrorCode::UnknownServerError, "the system gives no random numbers", error.to_string())
@@ -199,6 +215,54 @@ mod tests {
         {
             assert!(again.put_password(user, ScramMechanism::Sha256, password, iterations).is_err(), "{user:?}");
         }
+    }
+
+    /// What a client is told of someone before it has proved anything.
+    fn shown(users: &Users, user: &str, mechanism: ScramMechanism) -> (Vec<u8>, u32) {
+        let credential = users.credential(user, mechanism);
+        (credential.salt, credential.iterations)
+    }
+
+    #[test]
+    fn who_is_no_user_looks_like_one() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let users = Users::load(&disk).expect("none yet");
+        users.put_password("ann", ScramMechanism::Sha256, "secret", 8192).expect("kept");
+        users.put_password("bob", ScramMechanism::Sha256, "secret", 12_000).expect("kept");
+        let long = ScramCredential::of_salted(ScramMechanism::Sha512, b"salted", &[7; 100], 5000);
+        users.change("eve", ScramMechanism::Sha512, UserChange::Put(long)).expect("kept");
+        let nobodies: Vec<String> = (0..100).map(|number| format!("nobody{number}")).collect();
+        let all = |users: &Users| -> Vec<_> {
+            nobodies.iter().flat_map(|user| ScramMechanism::ALL.map(|mechanism| shown(users, user, mechanism))).collect()
+        };
+        let before = all(&users);
+        let kinds: std::collections::BTreeSet<_> = before.iter().map(|(salt, rounds)| (salt.len(), *rounds)).collect();
+        assert_eq!(
+            kinds.into_iter().collect::<Vec<_>>(),
+            [(32, 8192), (32, 12_000), (100, 5000)],
+            "as real ones, and all of them"
+        );
+        let salts: std::collections::BTreeSet<_> = before.iter().map(|(salt, _)| salt).collect();
+        assert_eq!(salts.len(), before.len(), "no two alike");
+        assert_eq!(all(&Users::load(&disk).expect("read back")), before, "after a restart, too");
+        // Other brokers' are others.
+        let other: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let others = Users::load(&other).expect("none yet");
+        assert_ne!(shown(&others, "nobody1", ScramMechanism::Sha256).0, shown(&users, "nobody1", ScramMechanism::Sha256).0);
+    }
+
+    #[test]
+    fn users_of_before_get_a_secret() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        Users::load(&disk).expect("none yet").put_password("ann", ScramMechanism::Sha256, "secret", 4096).expect("kept");
+        disk.remove(crate::storage::TOP, super::super::nobody::FILE).expect("removed");
+        let users = Users::load(&disk).expect("read");
+        let shown = |users: &Users| shown(users, "nobody", ScramMechanism::Sha256);
+        assert_eq!(shown(&Users::load(&disk).expect("read back")), shown(&users));
+        crate::storage::replace(disk.as_ref(), crate::storage::TOP, super::super::nobody::FILE, "0\nshort\n".into())
+            .expect("written");
+        let told = Users::load(&disk).expect_err("refused").to_string();
+        assert!(told.contains("scram-secret: line 2"), "{told}");
     }
 
     #[test]
