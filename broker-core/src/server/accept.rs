@@ -15,6 +15,7 @@ use super::config::{Endpoint, SecurityProtocol, ServerConfig};
 use super::connection::{self, Client};
 use super::memory::Pool;
 use super::metrics::{Metrics, ServerMetrics};
+use super::passwords::Passwords;
 use super::tls::Tls;
 use super::turned_away::TurnedAway;
 use crate::broker::Broker;
@@ -40,7 +41,7 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<SocketAddr>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
 }
@@ -53,6 +54,7 @@ pub(super) struct Shared {
     pub requests: Arc<Pool>,
     pub answers: Arc<Pool>,
     pub metrics: Metrics,
+    pub passwords: Passwords,
     /// When it began: quotas count from here.
     begun: Instant,
     open: Mutex<Open>,
@@ -70,7 +72,8 @@ impl Shared {
         let requests = Pool::new(config.queued_max_request_bytes);
         let answers = Pool::new(config.queued_max_response_bytes);
         let (metrics, begun) = (Metrics::default(), Instant::now());
-        Arc::new(Self { broker, config, requests, answers, metrics, begun, open: Mutex::default() })
+        let passwords = Passwords::default();
+        Arc::new(Self { broker, config, requests, answers, metrics, passwords, begun, open: Mutex::default() })
     }
 
     /// Milliseconds since the server began.

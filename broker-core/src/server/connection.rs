@@ -26,6 +26,7 @@ use super::outgoing::Outgoing;
 use super::rights::Subject;
 use super::session::{Session, Standing};
 use super::tls::Tls;
+use crate::error::ErrorCode;
 use crate::quota::QuotaKind;
 
 /// The APIs of a login.
@@ -301,11 +302,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// A token that is no request is answered by one that is no answer.
     async fn answer_token(&mut self, client: &Client, token: &[u8]) -> Result<(), End> {
-        match client.session.step(&client.shared.broker, token, client.shared.config.connections_max_reauth) {
+        self.flush(client).await?;
+        match self.wait(pin!(client.session.step(&client.shared, token))).await? {
             Ok(answer) => {
                 self.outgoing.push_frame(&answer);
                 Ok(())
             }
+            Err(error) if error.code() == ErrorCode::RequestTimedOut => Err(End::Unknown),
             Err(error) => Err(self.fail(client, error.to_string()).await),
         }
     }

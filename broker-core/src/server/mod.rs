@@ -13,6 +13,7 @@ mod header;
 mod memory;
 mod metrics;
 mod outgoing;
+mod passwords;
 mod rights;
 mod session;
 mod shape;

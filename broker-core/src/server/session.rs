@@ -3,10 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use super::accept::Shared;
 use super::config::SecurityProtocol;
-use crate::broker::Broker;
+use super::connection::End;
 use crate::error::{Error, ErrorCode};
 use crate::security::{Conversation, NO_NAME, ScramMechanism, Step, is_name};
 
@@ -75,6 +76,16 @@ struct Login {
     first: Option<(SaslMechanism, String)>,
     /// When it last began to log in again.
     again: Option<Instant>,
+}
+
+/// What comes of a token.
+enum Heard {
+    /// The login goes on with this answer.
+    Goes(Vec<u8>),
+    /// It is over, so or so.
+    Ends(SaslMechanism, Result<Step, String>),
+    /// Whether this is the user's password must be known, by then.
+    Password { user: String, password: String, until: Instant },
 }
 
 /// How a client stands that asks for something.
@@ -160,49 +171,71 @@ impl Session {
         Ok(())
     }
 
-    /// One token from the client, and the answer to it. A login holds for `lifetime`; for good if that is zero.
-    pub fn step(&self, broker: &Broker, token: &[u8], lifetime: Duration) -> Result<Vec<u8>, Error> {
-        let mut login = self.login();
-        let Login { state, first, .. } = &mut *login;
-        let users = broker.users();
-        let (mechanism, step) = match std::mem::replace(state, State::Failed) {
-            State::Agreed { mechanism, .. } if first.as_ref().is_some_and(|first| first.0 != mechanism) => {
-                (mechanism, Err(format!("{} where the login before was by another mechanism", mechanism.name())))
-            }
-            State::Agreed { mechanism: SaslMechanism::Plain, .. } => {
-                let user = plain(token).and_then(|(user, password)| match users.has_password(&user, &password) {
-                    true => Ok(user),
+    /// One token from the client, and the answer to it. A login holds for `connections.max.reauth.ms`; for good if that is zero.
+    /// If this is dropped, or takes longer than a login may, the client has failed.
+    pub async fn step(&self, shared: &Shared, token: &[u8]) -> Result<Vec<u8>, Error> {
+        let (mechanism, step) = match self.heard(shared, token)? {
+            Heard::Goes(answer) => return Ok(answer),
+            Heard::Ends(mechanism, step) => (mechanism, step),
+            Heard::Password { user, password, until } => {
+                let fits = timeout_at(until, shared.passwords.fits(&shared.broker, user.clone(), password)).await;
+                let late = |_| Error::new(ErrorCode::RequestTimedOut, End::Unknown.to_string());
+                let step = match fits.map_err(late)?? {
+                    true => Ok(Step::Done(user, String::new())),
                     false => Err(format!("user '{user}': the password is wrong, or there is no such user")),
-                });
-                (SaslMechanism::Plain, user.map(|user| Step::Done(user, String::new())))
+                };
+                (SaslMechanism::Plain, step)
             }
+        };
+        self.end(mechanism, step, shared.config.connections_max_reauth)
+    }
+
+    /// What a token comes to. Until the login has ended or goes on, it has failed.
+    fn heard(&self, shared: &Shared, token: &[u8]) -> Result<Heard, Error> {
+        let mut login = self.login();
+        let Login { state, first, since, .. } = &mut *login;
+        Ok(match std::mem::replace(state, State::Failed) {
+            State::Agreed { mechanism, .. } if first.as_ref().is_some_and(|first| first.0 != mechanism) => {
+                Heard::Ends(mechanism, Err(format!("{} where the login before was by another mechanism", mechanism.name())))
+            }
+            State::Agreed { mechanism: SaslMechanism::Plain, .. } => match plain(token) {
+                Ok((user, password)) => {
+                    Heard::Password { user, password, until: *since + shared.config.connections_authentication_max }
+                }
+                Err(cause) => Heard::Ends(SaslMechanism::Plain, Err(cause)),
+            },
             State::Agreed { mechanism: mechanism @ SaslMechanism::Scram(scram), bare } => {
+                let users = shared.broker.users();
                 let begun = Conversation::begin(scram, token, &crate::security::nonce()?, |user| users.credential(user, scram));
                 if let Ok(Step::Continue(conversation, answer)) = begun {
                     *state = State::Talking { conversation, mechanism, bare };
-                    return Ok(answer.into_bytes());
+                    return Ok(Heard::Goes(answer.into_bytes()));
                 }
-                (mechanism, begun)
+                Heard::Ends(mechanism, begun)
             }
-            State::Talking { conversation, mechanism, .. } => (mechanism, conversation.prove(token)),
+            State::Talking { conversation, mechanism, .. } => Heard::Ends(mechanism, conversation.prove(token)),
             other @ (State::Silent | State::Known { .. } | State::Failed) => {
                 *state = other;
                 return Err(Error::new(ErrorCode::IllegalSaslState, "a token that nobody waits for"));
             }
-        };
+        })
+    }
+
+    fn end(&self, mechanism: SaslMechanism, step: Result<Step, String>, lifetime: Duration) -> Result<Vec<u8>, Error> {
+        let failed = |cause: String| Err(Error::new(ErrorCode::SaslAuthenticationFailed, cause));
+        let mut login = self.login();
         match step {
             Ok(Step::Done(user, answer)) => {
-                let (_, owner) = first.get_or_insert_with(|| (mechanism, user.clone()));
+                let (_, owner) = login.first.get_or_insert_with(|| (mechanism, user.clone()));
                 if *owner != user {
-                    let cause = format!("user '{user}' on a connection of user '{owner}'");
-                    return Err(Error::new(ErrorCode::SaslAuthenticationFailed, cause));
+                    return failed(format!("user '{user}' on a connection of user '{owner}'"));
                 }
                 let until = if lifetime.is_zero() { None } else { Instant::now().checked_add(lifetime) };
-                *state = State::Known { user, until };
+                login.state = State::Known { user, until };
                 Ok(answer.into_bytes())
             }
-            Ok(Step::Continue(..)) => Err(Error::new(ErrorCode::SaslAuthenticationFailed, "the login has no end")),
-            Err(cause) => Err(Error::new(ErrorCode::SaslAuthenticationFailed, cause)),
+            Ok(Step::Continue(..)) => failed("the login has no end".to_owned()),
+            Err(cause) => failed(cause),
         }
     }
 }

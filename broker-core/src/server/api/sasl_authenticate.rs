@@ -22,7 +22,7 @@ pub(in crate::server) async fn answer(
     body: SaslAuthenticateRequest,
 ) -> Maybe<SaslAuthenticateResponse> {
     let lifetime = client.shared.config.connections_max_reauth;
-    match client.session.step(&client.shared.broker, &body.auth_bytes, lifetime) {
+    match client.session.step(&client.shared, &body.auth_bytes).await {
         Ok(token) => {
             let mut answer = SaslAuthenticateResponse::default().with_error_message(None).with_auth_bytes(Bytes::from(token));
             if let Some(user) = client.session.user() {
@@ -32,6 +32,10 @@ pub(in crate::server) async fn answer(
                 }
             }
             Maybe::Body(answer)
+        }
+        // Nothing was found out: the client may try again.
+        Err(error) if matches!(error.code(), ErrorCode::RequestTimedOut | ErrorCode::UnknownServerError) => {
+            Maybe::Close(error.to_string())
         }
         Err(error) => {
             let told = match error.code() {

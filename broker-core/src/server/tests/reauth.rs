@@ -15,7 +15,7 @@ const ANN: &[u8] = b"\0ann\0secret";
 /// How long a login holds here.
 const SESSION: Duration = Duration::from_secs(60);
 
-async fn later(by: Duration) {
+pub(super) async fn later(by: Duration) {
     pause();
     advance(by).await;
     resume();

@@ -11,10 +11,14 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{Bench, versions};
 use crate::security::ScramMechanism;
 use crate::server::{SaslMechanism, ServerConfig};
+
+/// How long anything may take, of real time.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn guarded() -> Bench {
     guarded_for(Duration::ZERO).await
@@ -99,6 +103,69 @@ async fn an_old_handshake_is_followed_by_bare_tokens() {
     assert_eq!(bench.ask(0, &mechanism("PLAIN")).await.error_code, 0);
     bench.stream.write_all(b"\0\0\0\x0b\0ann\0Secret").await.expect("written");
     assert!(bench.receive_raw().await.is_none(), "closed without a word");
+}
+
+/// A second client of the same server.
+async fn beside(bench: &Bench) -> TcpStream {
+    TcpStream::connect(bench.server.address()).await.expect("connected")
+}
+
+/// Waits until so many connections are open.
+async fn connections(bench: &Bench, wanted: u64) {
+    let all = async {
+        while bench.server.metrics().connections != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, all).await.expect("so many connections within the deadline");
+}
+
+#[tokio::test]
+async fn while_a_password_is_looked_at_others_are_served() {
+    let mut bench = guarded().await;
+    let turns = bench.server.shared.passwords.all_turns().await;
+    assert_eq!(bench.ask(1, &mechanism("PLAIN")).await.error_code, 0);
+    let correlation = bench.send(2, &token(b"\0ann\0secret")).await;
+    let mut other = beside(&bench).await;
+    std::mem::swap(&mut bench.stream, &mut other);
+    assert_eq!(bench.ask(0, &ApiVersionsRequest::default()).await.error_code, 0);
+    std::mem::swap(&mut bench.stream, &mut other);
+    drop(turns);
+    let answer = bench.receive::<SaslAuthenticateRequest>(2, correlation).await;
+    assert_eq!(answer.error_code, 0, "{:?}", answer.error_message);
+}
+
+#[tokio::test]
+async fn who_waits_for_its_password_to_be_looked_at_may_go_and_is_let_go() {
+    for bare in [false, true] {
+        let mut bench = guarded().await;
+        let _turns = bench.server.shared.passwords.all_turns().await;
+        let talk = async |bench: &mut Bench| {
+            assert_eq!(bench.ask(if bare { 0 } else { 1 }, &mechanism("PLAIN")).await.error_code, 0);
+            match bare {
+                true => bench.send_raw(b"\0\0\0\x0b\0ann\0secret").await,
+                false => drop(bench.send(2, &token(b"\0ann\0secret")).await),
+            }
+        };
+        // The client goes.
+        talk(&mut bench).await;
+        connections(&bench, 1).await;
+        let next = beside(&bench).await;
+        connections(&bench, 2).await;
+        bench.stream = next;
+        connections(&bench, 1).await;
+        // It has as long as a login, and is not told that its password is wrong.
+        talk(&mut bench).await;
+        super::reauth::later(Duration::from_secs(31)).await;
+        let end = tokio::time::timeout(DEADLINE, bench.receive_raw()).await.expect("an end within the deadline");
+        assert!(end.is_none(), "closed without a word");
+        connections(&bench, 0).await;
+        assert_eq!(bench.server.metrics().failed_logins, 0);
+        // The server stops.
+        bench.stream = beside(&bench).await;
+        talk(&mut bench).await;
+        tokio::time::timeout(DEADLINE, bench.server.stop()).await.expect("stopped within the deadline");
+    }
 }
 
 #[tokio::test]
