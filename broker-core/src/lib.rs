@@ -40,6 +40,12 @@ pub use partition::{
     WatchGuard,
 };
 pub use runtime::GroupChanges;
+/// Rules about what the port's clients may do, by Kafka's names: see [`Broker::create_acls`].
+#[cfg(feature = "server")]
+pub use security::{
+    Operation as AclOperation, Pattern as PatternType, PatternFilter as PatternTypeFilter, Permission as AclPermissionType,
+    ResourceKind as ResourceType, Rule as AclBinding, RuleFilter as AclBindingFilter,
+};
 #[cfg(feature = "server")]
 pub use security::{ScramClient, ScramCredential, ScramMechanism, ScramServerProof};
 pub use time::{Clock, SystemClock, TokioClock};

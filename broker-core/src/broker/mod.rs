@@ -1,5 +1,7 @@
 //! The one public API, used alike by clients in the process and, later, by the wire server.
 
+#[cfg(feature = "server")]
+mod acls;
 mod configs;
 mod data_folder;
 mod groups;

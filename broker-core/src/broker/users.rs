@@ -1,14 +1,10 @@
 use super::Broker;
 use crate::error::Error;
-use crate::security::{Acls, ScramMechanism, UserChange, Users};
+use crate::security::{ScramMechanism, UserChange, Users};
 
 impl Broker {
     pub(crate) fn users(&self) -> &Users {
         &self.0.users
-    }
-
-    pub(crate) fn acls(&self) -> &Acls {
-        &self.0.acls
     }
 
     pub(crate) fn quotas(&self) -> &crate::quota::Quotas {

@@ -13,7 +13,8 @@ mod scram;
 mod table;
 mod users;
 
-pub(crate) use acl::{Acls, CLUSTER, Operation, Pattern, PatternFilter, Permission, ResourceKind, Rule, RuleFilter, Who};
+pub(crate) use acl::{Acls, CLUSTER, Who};
+pub use acl::{Operation, Pattern, PatternFilter, Permission, ResourceKind, Rule, RuleFilter};
 pub use client::{ScramClient, ScramServerProof};
 pub(crate) use conversation::{Conversation, NO_NAME, Step};
 #[cfg(feature = "tls")]

@@ -1,30 +1,39 @@
 use super::{Operation, Pattern, Permission, ResourceKind, Rule};
 
-/// Which rules are meant; nothing means any.
-#[derive(Debug, Default)]
-pub(crate) struct RuleFilter {
+/// Which rules are meant: those that fit all that is given. The default means all rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleFilter {
+    /// What they are about.
     pub kind: Option<ResourceKind>,
+    /// A name, meant as `pattern` says.
     pub name: Option<String>,
+    /// How the name is meant, or which rules' names are.
     pub pattern: PatternFilter,
+    /// For whom, as the rule has it: that `User:*` is for everybody does not count.
     pub principal: Option<String>,
+    /// From where, as the rule has it.
     pub host: Option<String>,
+    /// What is done, as the rule has it.
     pub operation: Option<Operation>,
+    /// Whether it may be done.
     pub permission: Option<Permission>,
 }
 
 /// How a filter's name is meant.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PatternFilter {
+#[non_exhaustive]
+pub enum PatternFilter {
     /// As a rule has it, whole or not.
     #[default]
     Any,
     /// As the name of something that the rules are about.
     Match,
+    /// As a rule of this pattern has it.
     Is(Pattern),
 }
 
 impl RuleFilter {
-    pub fn fits(&self, rule: &Rule) -> bool {
+    pub(super) fn fits(&self, rule: &Rule) -> bool {
         let name = match (&self.name, self.pattern) {
             (_, PatternFilter::Is(pattern)) if pattern != rule.pattern => false,
             (None, _) => true,

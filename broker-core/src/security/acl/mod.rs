@@ -5,8 +5,9 @@ mod index;
 mod rule;
 mod store;
 
-pub(crate) use filter::{PatternFilter, RuleFilter};
-pub(crate) use rule::{CLUSTER, Operation, Pattern, Permission, ResourceKind, Rule};
+pub use filter::{PatternFilter, RuleFilter};
+pub(crate) use rule::CLUSTER;
+pub use rule::{Operation, Pattern, Permission, ResourceKind, Rule};
 pub(crate) use store::Acls;
 
 use std::net::IpAddr;

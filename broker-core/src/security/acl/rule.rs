@@ -12,12 +12,14 @@ pub(crate) const CLUSTER: &str = "kafka-cluster";
 const NAME_MAX: usize = 1024;
 
 macro_rules! codes {
-    ($(#[$doc:meta])* $name:ident { $($one:ident = $code:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$one_doc:meta])* $one:ident = $code:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub(crate) enum $name { $($one = $code,)* }
+        #[non_exhaustive]
+        pub enum $name { $($(#[$one_doc])* $one = $code,)* }
 
         impl $name {
+            /// The one of this number.
             pub fn of_code(code: i8) -> Option<Self> {
                 match code {
                     $($code => Some(Self::$one),)*
@@ -25,6 +27,7 @@ macro_rules! codes {
                 }
             }
 
+            /// Kafka's number of it.
             pub const fn code(self) -> i8 {
                 self as i8
             }
@@ -33,59 +36,91 @@ macro_rules! codes {
 }
 
 codes! {
-    /// What is done, by Kafka's numbers.
+    /// What is done to something, by Kafka's names and numbers.
     Operation {
+        /// Whatever can be done.
         All = 2,
+        /// Records of a topic are read; a group is joined, and commits.
         Read = 3,
+        /// Records are written.
         Write = 4,
+        /// A topic is made: that one, or, on the cluster, any.
         Create = 5,
+        /// A topic, its records or a group go.
         Delete = 6,
+        /// A topic grows; on the cluster, users, rules and quotas change.
         Alter = 7,
+        /// It is known that something is there. Who may read, write, delete or alter may do this, too.
         Describe = 8,
+        /// What brokers do among each other.
         ClusterAction = 9,
+        /// Settings are seen.
         DescribeConfigs = 10,
+        /// Settings are changed, and seen.
         AlterConfigs = 11,
+        /// An idempotent producer begins.
         IdempotentWrite = 12,
     }
 }
 
 codes! {
-    /// What it is done to.
+    /// What something is done to, by Kafka's names and numbers.
     ResourceKind {
+        /// A topic.
         Topic = 2,
+        /// A group.
         Group = 3,
+        /// The cluster, whose name in rules is `kafka-cluster`.
         Cluster = 4,
+        /// A transactional id.
         TransactionalId = 5,
     }
 }
 
 codes! {
-    /// Whether it may be done.
+    /// Whether it may be done, by Kafka's names and numbers.
     Permission {
+        /// It may not, whatever is allowed.
         Deny = 2,
+        /// It may.
         Allow = 3,
     }
 }
 
 codes! {
-    /// Whether a name is a whole one, or how names begin.
+    /// How a rule's name is meant, by Kafka's names and numbers.
     Pattern {
+        /// As a whole one; `*` is every name.
         Literal = 3,
+        /// As the beginning of names.
         Prefixed = 4,
     }
 }
 
-/// Who may do what to what, or may not.
+/// Who may do what to what, or may not: what Kafka calls a binding.
+///
+/// ```
+/// use broker_core::{AclBinding, AclOperation, ResourceType};
+///
+/// let reads = AclBinding::allow("User:ann", AclOperation::Read, ResourceType::Topic, "orders-").prefixed();
+/// let not_from_there = AclBinding::deny("User:*", AclOperation::All, ResourceType::Cluster, "kafka-cluster").host("10.0.0.7");
+/// # assert!(reads != not_from_there);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rule {
+pub struct Rule {
+    /// What it is about.
     pub kind: ResourceKind,
+    /// That one's name, or how its name begins.
     pub name: String,
+    /// Which of both.
     pub pattern: Pattern,
-    /// `User:ann`, or `User:*`.
+    /// `User:ann`, or `User:*` for everybody.
     pub principal: String,
-    /// An address, or `*`.
+    /// The address from where, or `*`.
     pub host: String,
+    /// What is done.
     pub operation: Operation,
+    /// Whether it may be.
     pub permission: Permission,
 }
 
@@ -130,12 +165,40 @@ impl Verdict {
 }
 
 impl Rule {
+    /// This user may do this to what has this name, from wherever.
+    pub fn allow(principal: impl Into<String>, operation: Operation, kind: ResourceKind, name: impl Into<String>) -> Self {
+        let (name, principal, host) = (name.into(), principal.into(), ALL.to_owned());
+        Self { kind, name, pattern: Pattern::Literal, principal, host, operation, permission: Permission::Allow }
+    }
+
+    /// This user may not, from wherever.
+    pub fn deny(principal: impl Into<String>, operation: Operation, kind: ResourceKind, name: impl Into<String>) -> Self {
+        Self { permission: Permission::Deny, ..Self::allow(principal, operation, kind, name) }
+    }
+
+    /// The same about all names that begin so.
+    pub fn prefixed(mut self) -> Self {
+        self.pattern = Pattern::Prefixed;
+        self
+    }
+
+    /// The same from this address only.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = host.into();
+        self
+    }
+
     /// Whether it is about what has this name.
     pub(super) fn is_about(&self, name: &str) -> bool {
         match self.pattern {
             Pattern::Literal => self.name == name || self.name == ALL,
             Pattern::Prefixed => name.starts_with(&self.name),
         }
+    }
+
+    /// An error if it could never say anything.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.verdict().map(|_| ())
     }
 
     /// What it says; an error if it could never say anything.
