@@ -100,6 +100,10 @@ impl Broker {
     /// A partition to write and read: a client keeps it. An error if it does not exist.
     pub fn partition(&self, topic: &str, partition: i32) -> Result<PartitionHandle, Error> {
         self.0.upkeep.start();
+        if self.0.transactions.is_used() {
+            // Somebody ends those whose producers are gone.
+            self.0.driver.attend();
+        }
         let topics = self.0.topics.read().unwrap_or_else(PoisonError::into_inner);
         let found = topics.get(topic).and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
         found.cloned().ok_or_else(|| {

@@ -206,7 +206,7 @@ fn folders(surroundings: &Surroundings) -> Result<Vec<String>, Error> {
     surroundings.disk.folders().map_err(failed)
 }
 
-/// Reads transactions back, and completes those that were decided.
+/// Reads transactions back, and completes what was decided.
 fn open_transactions(
     surroundings: &Arc<Surroundings>,
     config: &BrokerConfig,
@@ -227,7 +227,7 @@ fn open_transactions(
         Ok(shard)
     });
     let coordinator = TransactionCoordinator::new(shards.collect::<Result<_, Error>>()?, participants.clone());
-    coordinator.finish_prepared()?;
+    coordinator.recover();
     Ok(coordinator)
 }
 

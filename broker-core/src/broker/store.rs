@@ -30,6 +30,17 @@ impl Participants for Records {
         topics.get(&id.topic)?.partitions.get(usize::try_from(id.partition).ok()?).cloned()
     }
 
+    fn undecided(&self) -> Vec<PartitionHandle> {
+        let is = |partition: &PartitionHandle| partition.stable_offset() < partition.end_offset();
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = topics.iter().flat_map(|topic| &topic.partitions).filter(|one| is(one)).cloned().collect();
+        drop(topics);
+        for shard in self.shards.iter() {
+            all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().filter(|one| is(one)).cloned());
+        }
+        all
+    }
+
     fn end(&self, id: &TopicPartition, end: &TransactionEnd) -> Result<Option<(PartitionHandle, i64)>, Error> {
         if &*id.topic == OFFSETS_TOPIC {
             let Some(shard) = self.shard(id.partition) else { return Ok(None) };

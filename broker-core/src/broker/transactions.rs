@@ -29,7 +29,7 @@ impl Broker {
     ///
     /// let producer = broker.init_transactional_producer("shop-1", 60_000, None).await?;
     /// let within = [orders.topic_partition().clone()];
-    /// broker.add_partitions_to_transaction("shop-1", producer, &within)?;
+    /// broker.add_partitions_to_transaction("shop-1", producer, &within).await?;
     /// let mut batch = BatchBuilder::new();
     /// batch.producer(producer.0, producer.1, 0);
     /// batch.transactional();
@@ -58,7 +58,7 @@ impl Broker {
         let id = transactional_id.to_owned();
         async move {
             match begun? {
-                Ok(producer) => Ok(producer),
+                Ok(producer) => coordinator.counts(&id).await.map(|()| producer),
                 Err(claim) => {
                     coordinator.complete(claim).await?;
                     let text = format!("transactional id '{id}': the transaction of its last producer was aborted: come again");
@@ -69,14 +69,31 @@ impl Broker {
     }
 
     /// Partitions become part of a producer's transaction, which the first of them begins: all of them, or none. They must be there.
+    /// The request is made when this is called; it counts, as durably as each topic asks, when the future completes.
     pub fn add_partitions_to_transaction(
         &self,
         transactional_id: &str,
         producer: (i64, i16),
         partitions: &[TopicPartition],
-    ) -> Result<(), Error> {
-        partitions.iter().try_for_each(|partition| self.check_may_hold_transaction(partition))?;
-        self.0.transactions.shard(transactional_id).add_partitions(transactional_id, producer, partitions)
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let there = partitions.iter().try_for_each(|partition| self.check_may_hold_transaction(partition));
+        self.add_to_transaction(transactional_id, producer, partitions, there)
+    }
+
+    fn add_to_transaction(
+        &self,
+        id: &str,
+        producer: (i64, i16),
+        partitions: &[TopicPartition],
+        may: Result<(), Error>,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let coordinator = &self.0.transactions;
+        let added = may.and_then(|()| coordinator.shard(id).add_partitions(id, producer, partitions));
+        let counts = coordinator.counts(id);
+        async move {
+            added?;
+            counts.await
+        }
     }
 
     /// Whether a partition can become part of a transaction.
@@ -89,9 +106,13 @@ impl Broker {
     }
 
     /// The offsets of a group become part of a producer's transaction.
-    pub fn add_offsets_to_transaction(&self, transactional_id: &str, producer: (i64, i16), group: &str) -> Result<(), Error> {
-        let partitions = [self.offsets_partition(group)];
-        self.0.transactions.shard(transactional_id).add_partitions(transactional_id, producer, &partitions)
+    pub fn add_offsets_to_transaction(
+        &self,
+        transactional_id: &str,
+        producer: (i64, i16),
+        group: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        self.add_to_transaction(transactional_id, producer, &[self.offsets_partition(group)], Ok(()))
     }
 
     /// The partition of `__consumer_offsets` that keeps a group.

@@ -2,6 +2,7 @@
 //!
 //! Locks: a transaction's shard, then a group's shard, then a partition, never back.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,10 +16,15 @@ use crate::partition::{PartitionHandle, TransactionEnd};
 /// There is one broker: it never takes over from another one.
 const COORDINATOR_EPOCH: i32 = 0;
 
+/// So many partitions are told before others have their turn.
+const TURN: usize = 64;
+
 /// Where transactions have records: in topics, and with groups.
 pub(crate) trait Participants: Send + Sync {
     /// A topic's partition, if it is there.
     fn partition(&self, id: &TopicPartition) -> Option<PartitionHandle>;
+    /// The partitions, of topics and of the groups', that hold what is not decided.
+    fn undecided(&self) -> Vec<PartitionHandle>;
     /// Tells a partition, of a topic or of the groups', how a transaction ended: what to wait for until that counts. None if it is
     /// not there any more.
     fn end(&self, partition: &TopicPartition, end: &TransactionEnd) -> Result<Option<(PartitionHandle, i64)>, Error>;
@@ -54,17 +60,10 @@ impl Claim {
         }
     }
 
-    /// The decision's own log.
-    fn log(&self) -> Option<PartitionHandle> {
-        self.coordinator.shard(&self.id).partition().cloned()
-    }
-
-    /// Tells the partitions; what is to be waited for until all of them have it.
-    fn tell(&self) -> Result<Vec<(PartitionHandle, i64)>, Error> {
+    /// Tells the partitions, each when the iterator comes to it; what is to be waited for until they have it.
+    fn tell(&self) -> impl Iterator<Item = Result<Option<(PartitionHandle, i64)>, Error>> {
         let end = self.end();
-        let told = self.transaction.partitions().map(|partition| self.coordinator.participants.end(&partition, &end));
-        let waits: Vec<_> = told.collect::<Result<_, _>>()?;
-        Ok(waits.into_iter().flatten().filter(|(partition, end)| partition.end_offset() < *end).collect())
+        self.transaction.partitions().map(move |partition| self.coordinator.participants.end(&partition, &end))
     }
 
     fn complete(&self) -> Result<(), Error> {
@@ -144,18 +143,33 @@ impl TransactionCoordinator {
 
     async fn carry_out(&self, claim: &Claim) -> Result<(), Error> {
         // The decision counts before anybody is told of it.
-        if let Some(log) = claim.log()
-            && let Some(end) = log.unacknowledged()
-        {
-            log.acknowledged(end).await?;
+        self.counts(&claim.id).await?;
+        let mut waits = Vec::new();
+        for (number, told) in claim.tell().enumerate() {
+            waits.extend(told?.filter(|(partition, end)| partition.end_offset() < *end));
+            if number % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
         }
-        for (partition, end) in claim.tell()? {
+        for (partition, end) in waits {
             match partition.acknowledged(end).await {
                 Err(_) if partition.is_deleted() => {}
                 acknowledged => acknowledged?,
             }
         }
         claim.complete()
+    }
+
+    /// Completes when all that was stored for an id counts.
+    pub fn counts(&self, id: &str) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let log = self.shard(id).partition().cloned();
+        let wait = log.and_then(|log| log.unacknowledged().map(|end| log.acknowledged(end)));
+        async move {
+            match wait {
+                Some(acknowledged) => acknowledged.await,
+                None => Ok(()),
+            }
+        }
     }
 
     /// Aborts what is open for too long, and completes what is decided and nobody completes.
@@ -179,21 +193,61 @@ impl TransactionCoordinator {
         due.iter().filter_map(|id| self.claim(id).ok()).collect()
     }
 
-    /// The same for what is decided, when the broker is opened and nobody else is there: it waits for the disk.
-    pub fn finish_prepared(self: &Arc<Self>) -> Result<(), Error> {
+    /// When the broker is opened, and nobody else is there: what is decided is completed, and what no id has open any more is aborted.
+    /// It waits for the disk. What fails is left to [`resume`](Self::resume): the broker opens all the same.
+    pub fn recover(self: &Arc<Self>) {
         let prepared: Vec<String> = self.shards().flat_map(|shard| shard.transactions().prepared()).collect();
         for id in prepared {
-            let claim = self.claim(&id)?;
-            let durably = self.shard(&id).decides_durably(&claim.transaction);
-            if let Some(log) = claim.log().filter(|_| durably) {
-                log.sync()?;
+            let finished = self.claim(&id).and_then(|claim| self.finish(&claim).map(|()| claim.end().committed));
+            match finished {
+                Ok(committed) => tracing::info!(
+                    target: "broker_core::transaction", id, committed, "a decided transaction was completed"
+                ),
+                Err(error) => drop(failed(&id, &error)),
             }
-            claim.tell()?.iter().try_for_each(|(partition, _)| partition.sync())?;
-            claim.complete()?;
-            let committed = claim.end().committed;
-            tracing::info!(target: "broker_core::transaction", id, committed, "a decided transaction was completed");
         }
-        Ok(())
+        if self.is_used() {
+            self.abort_strays();
+        }
+    }
+
+    fn finish(&self, claim: &Claim) -> Result<(), Error> {
+        // It was read back from what may be the page cache only.
+        let log = self.shard(&claim.id).partition().cloned();
+        log.map_or(Ok(()), |log| log.sync())?;
+        for told in claim.tell() {
+            told?.filter(|(partition, end)| partition.end_offset() < *end).map_or(Ok(()), |(told, _)| told.sync())?;
+        }
+        claim.complete()
+    }
+
+    /// A power cut may leave records of a transaction, and take what the coordinator knew of it, or the marker that ended it. Nobody
+    /// would end it, and nothing behind it would ever be read.
+    fn abort_strays(&self) {
+        let mut open: BTreeMap<Producer, Transaction> = BTreeMap::new();
+        for shard in self.shards() {
+            let ongoing = shard.transactions().iter().filter(|(_, one)| !one.state.has_ended());
+            open.extend(ongoing.map(|(_, one)| ((one.producer_id, one.producer_epoch), one.clone())));
+        }
+        for partition in self.participants.undecided() {
+            let id = partition.topic_partition();
+            for producer in partition.producers().into_iter().filter(|producer| producer.transaction_start.is_some()) {
+                if open.get(&(producer.id, producer.epoch)).is_some_and(|known| known.holds(id)) {
+                    continue;
+                }
+                let end = TransactionEnd {
+                    producer_id: producer.id,
+                    producer_epoch: producer.epoch,
+                    coordinator_epoch: producer.coordinator_epoch.max(COORDINATOR_EPOCH),
+                    committed: false,
+                };
+                let error = self.participants.end(id, &end).err().map(tracing::field::display);
+                tracing::warn!(
+                    target: "broker_core::transaction", partition = %id, producer_id = producer.id, error,
+                    "a transaction that no transactional id has open is aborted"
+                );
+            }
+        }
     }
 
     /// Forgets the ids that have had their time.

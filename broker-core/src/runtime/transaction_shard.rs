@@ -72,23 +72,28 @@ impl TransactionShard {
     }
 
     /// Appends what is to be known by an id, and applies it.
-    fn store(&mut self, id: &str, transaction: Option<Transaction>) -> Result<(), Error> {
+    fn store(&mut self, id: &str, transaction: Option<Transaction>, durable: bool) -> Result<(), Error> {
         self.rewrite_if_due()?;
         encode_key(id, &mut self.key);
         if let Some(transaction) = &transaction {
             encode_value(transaction, &mut self.value);
         }
         self.log.put(&self.key, transaction.is_some().then_some(&self.value));
-        self.log.append(transaction.as_ref().is_some_and(|next| self.decides_durably(next)))?;
+        self.log.append(durable)?;
         self.transactions.apply(id, transaction);
         Ok(())
     }
 
-    /// Whether this decides for a partition that is durable when it answers: it must not know of a decision that a power cut takes
-    /// back, or the others would end the same transaction another way.
-    pub(super) fn decides_durably(&self, next: &Transaction) -> bool {
-        let asks = |id: TopicPartition| self.participants.partition(&id).is_some_and(|partition| partition.is_flushed_by_count());
-        next.state.is_prepared() && next.partitions().any(asks)
+    /// Whether one of these is durable when it answers: it must not know of what a power cut takes back here. Or its transaction
+    /// would never end, or the others would end it another way.
+    fn ask_durable(&self, mut partitions: impl Iterator<Item = TopicPartition>) -> bool {
+        partitions.any(|id| self.participants.partition(&id).is_some_and(|partition| partition.is_flushed_by_count()))
+    }
+
+    /// Stores how a transaction ends.
+    fn decide(&mut self, id: &str, next: Transaction) -> Result<(), Error> {
+        let durable = self.ask_durable(next.partitions());
+        self.store(id, Some(next), durable)
     }
 
     fn rewrite_if_due(&mut self) -> Result<(), Error> {
@@ -116,12 +121,13 @@ impl TransactionShard {
         match self.transactions.init_producer_id(self.log.wall_ms(), id, timeout_ms, had, fresh)? {
             Init::Give(next) => {
                 let producer = (next.producer_id, next.producer_epoch);
-                self.store(id, Some(next))?;
+                // Durable whatever the topics ask: an epoch that is given twice would make of new records old ones.
+                self.store(id, Some(next), true)?;
                 Ok(Begun::Producer(producer))
             }
             Init::Again(producer) => Ok(Begun::Producer(producer)),
             Init::Fence(next) => {
-                self.store(id, Some(next))?;
+                self.decide(id, next)?;
                 Ok(Begun::Fenced)
             }
         }
@@ -129,7 +135,10 @@ impl TransactionShard {
 
     pub fn add_partitions(&mut self, id: &str, producer: Producer, partitions: &[TopicPartition]) -> Result<(), Error> {
         match self.transactions.add_partitions(self.log.wall_ms(), id, producer, partitions)? {
-            Some(next) => self.store(id, Some(next)),
+            Some(next) => {
+                let durable = self.ask_durable(partitions.iter().cloned());
+                self.store(id, Some(next), durable)
+            }
             None => Ok(()),
         }
     }
@@ -138,7 +147,7 @@ impl TransactionShard {
     pub(super) fn end(&mut self, id: &str, producer: Producer, committed: bool) -> Result<bool, Error> {
         match self.transactions.end(self.log.wall_ms(), id, producer, committed)? {
             End::Done => Ok(false),
-            End::Prepare(next) => self.store(id, Some(next)).map(|()| true),
+            End::Prepare(next) => self.decide(id, next).map(|()| true),
         }
     }
 
@@ -151,7 +160,7 @@ impl TransactionShard {
                     target: "broker_core::transaction", id, producer_id = next.producer_id, timeout_ms = next.timeout_ms,
                     "a transaction was open for longer than its time-out: it is aborted"
                 );
-                self.store(id, Some(next)).map(|()| true)
+                self.decide(id, next).map(|()| true)
             }
         }
     }
@@ -165,7 +174,7 @@ impl TransactionShard {
     pub(super) fn expire(&mut self) -> Result<(), Error> {
         for id in self.transactions.expired(self.log.wall_ms()) {
             tracing::info!(target: "broker_core::transaction", id, "transactional.id.expiration.ms have passed");
-            self.store(&id, None)?;
+            self.store(&id, None, false)?;
         }
         Ok(())
     }
@@ -188,7 +197,7 @@ impl TransactionShard {
     /// All partitions of a decided transaction have been told.
     pub(super) fn complete(&mut self, id: &str) -> Result<(), Error> {
         match self.transactions.completed(self.log.wall_ms(), id) {
-            Some(next) => self.store(id, Some(next)),
+            Some(next) => self.store(id, Some(next), false),
             None => Ok(()),
         }
     }

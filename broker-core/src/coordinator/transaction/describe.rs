@@ -57,6 +57,11 @@ impl TransactionState {
         STATES.get(usize::try_from(number).ok()?).map(|(state, _)| *state)
     }
 
+    /// Whether none is open, nor being ended.
+    pub(crate) fn has_ended(self) -> bool {
+        matches!(self, Self::Empty | Self::CompleteCommit | Self::CompleteAbort)
+    }
+
     /// Whether it is decided, and its partitions are being told.
     pub(crate) fn is_prepared(self) -> bool {
         matches!(self, Self::PrepareCommit | Self::PrepareAbort)

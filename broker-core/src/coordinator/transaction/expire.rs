@@ -21,10 +21,7 @@ impl Transactions {
     /// The ids that nothing was done with for `transactional.id.expiration.ms`.
     pub fn expired(&self, now: i64) -> Vec<String> {
         let unused = |transaction: &Transaction| {
-            matches!(
-                transaction.state,
-                TransactionState::Empty | TransactionState::CompleteCommit | TransactionState::CompleteAbort
-            ) && now.saturating_sub(transaction.updated_ms) >= self.limits.expiration_ms
+            transaction.state.has_ended() && now.saturating_sub(transaction.updated_ms) >= self.limits.expiration_ms
         };
         self.iter().filter(|(_, transaction)| unused(transaction)).map(|(id, _)| id.to_owned()).collect()
     }

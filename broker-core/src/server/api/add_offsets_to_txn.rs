@@ -18,10 +18,13 @@ pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I64, I16, TEXT];
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: Body) -> AddOffsetsToTxnResponse {
     let (id, group, broker) = (&body.transactional_id, &body.group_id, &client.shared.broker);
     let producer = (body.producer_id.0, body.producer_epoch);
-    let added = client
+    let right = client
         .check(Operation::Write, Resource::TransactionalId(id))
-        .and_then(|()| client.check(Operation::Read, Resource::Group(group)))
-        .and_then(|()| broker.add_offsets_to_transaction(id, producer, group));
+        .and_then(|()| client.check(Operation::Read, Resource::Group(group)));
+    let added = match right {
+        Ok(()) => broker.add_offsets_to_transaction(id, producer, group).await,
+        Err(error) => Err(error),
+    };
     let code = added.map_or_else(|error| fenced_before(2, request.version, &error), |()| 0);
     AddOffsetsToTxnResponse::default().with_error_code(code)
 }

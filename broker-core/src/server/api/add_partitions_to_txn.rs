@@ -37,7 +37,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         return response(topics, |topic, partition| wrong[topic][partition].unwrap_or(others).code());
     }
     let named = topics.iter().flat_map(|topic| topic.partitions.iter().map(|number| partition(topic, *number)));
-    let added = client.shared.broker.add_partitions_to_transaction(id, producer, &named.collect::<Vec<_>>());
+    let added = client.shared.broker.add_partitions_to_transaction(id, producer, &named.collect::<Vec<_>>()).await;
     let code = added.map_or_else(|error| fenced_before(2, request.version, &error), |()| 0);
     response(topics, |_, _| code)
 }

@@ -1,0 +1,344 @@
+//! Transactions through the broker's public API: what a fault, a kill or a power cut at any moment leaves of them, and what ends those
+//! whose producers are gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_core::record::{BatchBuilder, batches};
+use broker_core::storage::{Disk, MemoryDisk};
+use broker_core::{Broker, BrokerConfig, CommittedOnly, Error, ErrorCode, NewTopic, PartitionHandle, TokioClock, TopicPartition};
+
+const NOW: i64 = 1_700_000_000_000;
+/// Small, so that a few transactions make the shard rewrite itself.
+const REWRITE_BYTES: u64 = 1500;
+type Producer = (i64, i16);
+
+fn open(disk: &MemoryDisk, now: i64) -> Broker {
+    let config = BrokerConfig {
+        transaction_state_log_num_partitions: 1,
+        transaction_state_log_segment_bytes: REWRITE_BYTES,
+        ..BrokerConfig::default()
+    };
+    let builder = Broker::builder().disk(Arc::new(disk.clone())).clock(Arc::new(TokioClock::new(now)));
+    builder.config(config).seed(1).open().expect("opened")
+}
+
+/// A broker with topics `a` and `b`, of one partition each, with these settings.
+fn with_topics(disk: &MemoryDisk, settings: [&[(&str, &str)]; 2]) -> Broker {
+    let broker = open(disk, NOW);
+    for (name, settings) in ["a", "b"].into_iter().zip(settings) {
+        let mut topic = NewTopic::new(name).partitions(1);
+        topic.configs = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        broker.create_topic(&topic).expect("made");
+    }
+    broker
+}
+
+fn both(broker: &Broker) -> [PartitionHandle; 2] {
+    ["a", "b"].map(|topic| broker.partition(topic, 0).expect("there"))
+}
+
+fn within(producer: Producer, sequence: i32) -> bytes::BytesMut {
+    let mut builder = BatchBuilder::new();
+    builder.producer(producer.0, producer.1, sequence);
+    builder.transactional();
+    builder.append(NOW, Some(b"k"), Some(&sequence.to_be_bytes()), &[]);
+    builder.build()
+}
+
+/// What a new instance of the producer gets, once its transaction of before has ended.
+async fn init(broker: &Broker) -> Result<Producer, Error> {
+    loop {
+        match broker.init_transactional_producer("x", 60_000, None).await {
+            Err(error) if error.code() == ErrorCode::ConcurrentTransactions => {}
+            other => return other,
+        }
+    }
+}
+
+/// One record to each, and the end.
+async fn transaction(broker: &Broker, producer: Producer, sequence: i32, commits: bool) -> Result<(), Error> {
+    begin(broker, producer, sequence).await?;
+    broker.end_transaction("x", producer, commits).await
+}
+
+async fn begin(broker: &Broker, producer: Producer, sequence: i32) -> Result<(), Error> {
+    let partitions = both(broker);
+    let named = partitions.each_ref().map(|partition| partition.topic_partition().clone());
+    broker.add_partitions_to_transaction("x", producer, &named).await?;
+    for partition in &partitions {
+        let produced = broker.produce_in_transaction("x", partition, within(producer, sequence))?;
+        partition.acknowledged(produced.end_offset).await?;
+    }
+    Ok(())
+}
+
+/// The sequences that a reader of committed records is given.
+fn committed(partition: &PartitionHandle) -> Vec<i32> {
+    let (mut all, mut next) = (Vec::new(), partition.log_start());
+    while next < partition.stable_offset() {
+        let fetched = partition.fetch_committed(next, 1 << 20).expect("fetched");
+        let mut only = CommittedOnly::new(fetched.aborted);
+        for batch in fetched.batches.iter().flat_map(batches).map(|batch| batch.expect("sound")) {
+            next = batch.last_offset() + 1;
+            if !only.leaves_out(&batch) {
+                let value = |value: Option<&[u8]>| i32::from_be_bytes(value.expect("a value").try_into().expect("four bytes"));
+                all.extend(batch.records().map(|record| value(record.expect("sound").value())));
+            }
+        }
+    }
+    all
+}
+
+fn is_decided(partition: &PartitionHandle) -> bool {
+    partition.stable_offset() == partition.end_offset()
+}
+
+fn in_a_runtime(what: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(what);
+}
+
+/// Three transactions, of which the second is aborted, until something fails: which ends were told, and which was asked for last.
+async fn play(broker: &Broker) -> (Vec<i32>, Option<i32>) {
+    let mut told = Vec::new();
+    let Ok(producer) = init(broker).await else { return (told, None) };
+    for sequence in 0..3 {
+        if begin(broker, producer, sequence).await.is_err() {
+            return (told, None);
+        }
+        let commits = sequence != 1;
+        match broker.end_transaction("x", producer, commits).await {
+            Err(_) => return (told, commits.then_some(sequence)),
+            Ok(()) => told.extend(commits.then_some(sequence)),
+        }
+    }
+    (told, None)
+}
+
+/// What is there after a stop, and that it goes on from there.
+async fn check(disk: &MemoryDisk, told: &[i32], asked: Option<i32>, keeps: bool, what: &str) {
+    let broker = open(disk, NOW + 1000);
+    let state = broker.describe_transaction("x").map(|found| found.state.name());
+    assert!(!state.is_some_and(|state| state.starts_with("Prepare")), "{what}: {state:?} after the open");
+    let found = both(&broker).map(|partition| committed(&partition));
+    if keeps {
+        assert_eq!(found[0], found[1], "{what}: all partitions or none");
+        let maybe: Vec<i32> = told.iter().copied().chain(asked).collect();
+        assert!(found[0] == told || found[0] == maybe, "{what}: {:?}, told {told:?}, asked {asked:?}", found[0]);
+    }
+    let producer = init(&broker).await.expect("a new instance");
+    for partition in both(&broker) {
+        assert!(is_decided(&partition), "{what}: {partition:?} hangs");
+    }
+    transaction(&broker, producer, 0, true).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    for (partition, before) in both(&broker).iter().zip(found) {
+        assert!(is_decided(partition));
+        let now = committed(partition);
+        assert_eq!(now.len(), before.len() + 1, "{what}: {before:?}, then {now:?}");
+    }
+}
+
+const SYNCED: &[(&str, &str)] = &[("flush.messages", "1")];
+
+#[test]
+fn fact_47_whatever_stops_the_broker_a_decided_transaction_ends_that_way_everywhere() {
+    let mut decided_only = 0;
+    for after in 0.. {
+        let (disk, mut done) = (MemoryDisk::new(), false);
+        in_a_runtime(async {
+            let broker = with_topics(&disk, [&[], &[]]);
+            disk.fail_after(after);
+            let (told, asked) = play(&broker).await;
+            done = told == [0, 2];
+            let prepared = broker.describe_transaction("x").is_some_and(|found| found.state.name().starts_with("Prepare"));
+            decided_only += usize::from(prepared);
+            drop(broker);
+            disk.heal();
+            check(&disk, &told, asked, true, &format!("killed after {after} operations")).await;
+        });
+        if done {
+            assert!(after > 15, "{after} operations");
+            break;
+        }
+    }
+    assert!(decided_only > 3, "{decided_only} stops between the decision and the last marker");
+}
+
+/// And where they are not, nothing hangs, and no new record is taken for an old one.
+#[test]
+fn fact_47_a_power_cut_takes_no_decision_back_where_topics_are_durable() {
+    for settings in [[SYNCED, SYNCED], [SYNCED, &[]], [&[], SYNCED], [&[], &[]]] {
+        let keeps = settings.iter().all(|settings| !settings.is_empty());
+        for after in 0.. {
+            let mut done = false;
+            for seed in 0..8 {
+                let disk = MemoryDisk::new();
+                in_a_runtime(async {
+                    let broker = with_topics(&disk, settings);
+                    broker.sync().expect("synced");
+                    disk.fail_after(after);
+                    let (told, asked) = play(&broker).await;
+                    done = told == [0, 2];
+                    drop(broker);
+                    if seed == 0 {
+                        disk.crash()
+                    } else {
+                        disk.crash_by_chance(seed)
+                    }
+                    let what = format!("a power cut after {after} operations, seed {seed}, {settings:?}");
+                    check(&disk, &told, asked, keeps, &what).await;
+                });
+            }
+            if done {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fact_50_one_that_is_open_for_too_long_is_aborted_without_anybody_asking() {
+    let broker = with_topics(&MemoryDisk::new(), [&[], &[]]);
+    let producer = init(&broker).await.expect("given");
+    begin(&broker, producer, 0).await.expect("begun");
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert!(!both(&broker).iter().any(is_decided));
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert!(both(&broker).iter().all(is_decided), "within the interval of 10 s");
+    assert_eq!(broker.describe_transaction("x").expect("known").state.name(), "CompleteAbort");
+    let [a, _] = both(&broker);
+    assert!(committed(&a).is_empty());
+    let late = broker.produce_in_transaction("x", &a, within(producer, 1)).expect_err("fenced");
+    assert_eq!(late.code(), ErrorCode::InvalidProducerEpoch);
+    let late = broker.end_transaction("x", producer, true).await.expect_err("fenced");
+    assert_eq!(late.code(), ErrorCode::ProducerFenced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_producer_went_with_the_broker_is_aborted_after_the_restart() {
+    let disk = MemoryDisk::new();
+    let broker = with_topics(&disk, [&[], &[]]);
+    let producer = init(&broker).await.expect("given");
+    begin(&broker, producer, 0).await.expect("begun");
+    drop(broker);
+    let broker = open(&disk, NOW + 30_000);
+    let readers = both(&broker);
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert!(!readers.iter().any(is_decided));
+    tokio::time::sleep(Duration::from_secs(13)).await;
+    assert!(readers.iter().all(is_decided), "the time that it was open before counts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_nobody_uses_is_forgotten_and_stays_so() {
+    let disk = MemoryDisk::new();
+    let broker = with_topics(&disk, [&[], &[]]);
+    let producer = init(&broker).await.expect("given");
+    transaction(&broker, producer, 0, true).await.expect("committed");
+    tokio::time::sleep(Duration::from_secs(7 * 24 * 3600 - 10)).await;
+    assert!(broker.describe_transaction("x").is_some());
+    tokio::time::sleep(Duration::from_secs(3700)).await;
+    assert_eq!(broker.describe_transaction("x"), None);
+    drop(broker);
+    let broker = open(&disk, NOW);
+    assert_eq!(broker.describe_transaction("x"), None, "after a restart");
+    assert!(init(&broker).await.expect("given").0 > producer.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_that_cannot_be_written_is_written_later() {
+    let disk = MemoryDisk::new();
+    let broker = with_topics(&disk, [&[], &[]]);
+    let producer = init(&broker).await.expect("given");
+    begin(&broker, producer, 0).await.expect("begun");
+    // The decision and the first marker.
+    disk.fail_after(2);
+    let told = broker.end_transaction("x", producer, true).await.expect_err("one partition cannot be told");
+    assert_eq!(told.code(), ErrorCode::ConcurrentTransactions);
+    disk.heal();
+    for (what, code) in [(true, ErrorCode::ConcurrentTransactions), (false, ErrorCode::InvalidTxnState)] {
+        assert_eq!(broker.end_transaction("x", producer, what).await.expect_err("decided").code(), code);
+    }
+    let again = broker.init_transactional_producer("x", 60_000, None).await.expect_err("it is being ended");
+    assert_eq!(again.code(), ErrorCode::ConcurrentTransactions);
+    // The partition whose write failed takes none any more: a topic that is deleted holds nothing up.
+    let failed = both(&broker).into_iter().find(|partition| !is_decided(partition)).expect("one");
+    broker.delete_topic(&failed.topic_partition().topic).expect("deleted");
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    broker.end_transaction("x", producer, true).await.expect("it is complete");
+    init(&broker).await.expect("given");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waiting_leaves_nothing_half_done() {
+    let broker = with_topics(&MemoryDisk::new(), [&[], &[]]);
+    let producer = init(&broker).await.expect("given");
+    begin(&broker, producer, 0).await.expect("begun");
+    drop(broker.end_transaction("x", producer, true));
+    assert_eq!(broker.describe_transaction("x").expect("known").state.name(), "PrepareCommit", "it is decided");
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(both(&broker).iter().all(is_decided));
+    assert_eq!(both(&broker).map(|partition| committed(&partition)), [[0], [0]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_of_transactions_stays_bounded_and_is_there_again() {
+    let disk = MemoryDisk::new();
+    let broker = with_topics(&disk, [&[], &[]]);
+    let folder = "__transaction_state-0";
+    let size = |disk: &MemoryDisk| -> u64 {
+        let files = disk.files(folder).expect("listed");
+        files.iter().map(|file| disk.open(folder, file).expect("opened").size()).sum()
+    };
+    let mut producer = init(&broker).await.expect("given");
+    for sequence in 0..200 {
+        transaction(&broker, producer, sequence, sequence % 3 != 0).await.expect("ended");
+        assert!(size(&disk) < REWRITE_BYTES + 1000, "{} bytes for one id", size(&disk));
+    }
+    assert!(!disk.files(folder).expect("listed").contains(&"00000000000000000000.log".to_owned()), "it was rewritten");
+    let described = broker.describe_transaction("x");
+    drop(broker);
+    let broker = open(&disk, NOW);
+    assert_eq!(broker.describe_transaction("x"), described);
+    let next = init(&broker).await.expect("given");
+    assert_eq!(next, (producer.0, producer.1 + 1));
+    producer = next;
+    transaction(&broker, producer, 0, true).await.expect("ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_gone_holds_up_no_end() {
+    let broker = with_topics(&MemoryDisk::new(), [&[], &[]]);
+    let producer = init(&broker).await.expect("given");
+    begin(&broker, producer, 0).await.expect("begun");
+    broker.delete_topic("b").expect("deleted");
+    let [a] = ["a"].map(|topic| broker.partition(topic, 0).expect("there"));
+    broker.end_transaction("x", producer, true).await.expect("committed");
+    assert_eq!((is_decided(&a), committed(&a)), (true, vec![0]));
+    let absent = [TopicPartition::new("b", 0)];
+    let refused = broker.add_partitions_to_transaction("x", producer, &absent).await.expect_err("gone");
+    assert_eq!(refused.code(), ErrorCode::UnknownTopicOrPartition);
+}
+
+#[tokio::test]
+async fn on_files_an_end_waits_for_what_the_topic_asks() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let broker = Broker::open(dir.path()).expect("opened");
+    for (name, flush) in [("a", "1"), ("b", "9223372036854775807")] {
+        let mut topic = NewTopic::new(name).partitions(1);
+        topic.configs.insert("flush.messages".to_owned(), flush.to_owned());
+        broker.create_topic(&topic).expect("made");
+    }
+    let producer = init(&broker).await.expect("given");
+    for sequence in 0..5 {
+        transaction(&broker, producer, sequence, true).await.expect("committed");
+    }
+    let [a, b] = both(&broker);
+    assert!(is_decided(&a) && is_decided(&b) && a.unacknowledged().is_none());
+    assert_eq!(committed(&a), committed(&b));
+    broker.close().await.expect("closed");
+    drop((a, b, broker));
+    let broker = Broker::open(dir.path()).expect("opened again");
+    assert_eq!(committed(&both(&broker)[0]), [0, 1, 2, 3, 4]);
+}
