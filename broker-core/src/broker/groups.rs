@@ -134,7 +134,7 @@ impl Broker {
         who: MemberIdentity<'_>,
         offsets: &[OffsetCommit<'_>],
     ) -> Result<Vec<Result<(), Error>>, Error> {
-        self.commit_sound(group, offsets, |shard, sound| shard.commit_each(group, who, sound))
+        self.commit_sound(group, offsets, |sound| self.shard(group).commit_each(group, who, sound))
     }
 
     /// Commits what is about partitions that are there.
@@ -142,11 +142,11 @@ impl Broker {
         &self,
         group: &str,
         offsets: &[OffsetCommit<'_>],
-        commit: impl FnOnce(&mut Shard, &[OffsetCommit<'_>]) -> Result<Vec<Result<(), Error>>, Error>,
+        commit: impl FnOnce(&[OffsetCommit<'_>]) -> Result<Vec<Result<(), Error>>, Error>,
     ) -> Result<Vec<Result<(), Error>>, Error> {
         let there: Vec<_> = offsets.iter().map(|commit| self.check_partition(group, commit)).collect();
         let sound: Vec<_> = offsets.iter().zip(&there).filter(|(_, there)| there.is_ok()).map(|(commit, _)| *commit).collect();
-        let mut stored = commit(&mut self.shard(group), &sound)?.into_iter();
+        let mut stored = commit(&sound)?.into_iter();
         Ok(there.into_iter().map(|there| there.and_then(|()| stored.next().unwrap_or(Ok(())))).collect())
     }
 
@@ -188,8 +188,9 @@ impl Broker {
         who: MemberIdentity<'_>,
         offsets: &[OffsetCommit<'_>],
     ) -> Result<Vec<Result<(), Error>>, Error> {
-        let stored = self.in_transaction(transactional_id, producer, &self.offsets_partition(group), || {
-            self.commit_sound(group, offsets, |shard, sound| shard.commit_within(group, who, producer, sound))
+        let stored = self.commit_sound(group, offsets, |sound| {
+            let act = || self.shard(group).commit_within(group, who, producer, sound);
+            self.in_transaction(transactional_id, producer, &self.offsets_partition(group), act)
         });
         stored.map_err(|error| match error.code() {
             ErrorCode::ProducerFenced => Error::with_source(ErrorCode::InvalidProducerEpoch, "no offset is stored", error),

@@ -121,6 +121,7 @@ apis! {
     25 AddOffsetsToTxn 0..=4, read from 0, add_offsets_to_txn as AddOffsetsToTxnRequest;
     26 EndTxn 0..=4, read from 0, end_txn as EndTxnRequest;
     27 WriteTxnMarkers 1..=1, read from 1, write_txn_markers as WriteTxnMarkersRequest;
+    28 TxnOffsetCommit 0..=4, read from 0, txn_offset_commit as TxnOffsetCommitRequest;
     29 DescribeAcls 1..=3, read from 1, describe_acls as DescribeAclsRequest;
     30 CreateAcls 1..=3, read from 1, create_acls as CreateAclsRequest;
     31 DeleteAcls 1..=3, read from 1, delete_acls as DeleteAclsRequest;

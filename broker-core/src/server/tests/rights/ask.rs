@@ -21,6 +21,7 @@ use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartiti
 use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use kafka_protocol::messages::offset_fetch_request as stored;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use kafka_protocol::messages::txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic};
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
@@ -79,6 +80,12 @@ async fn transactions(bench: &mut Bench, key: i16, version: i16) -> Option<i16> 
             let marker = WritableTxnMarker::default().with_producer_id(producer).with_topics(vec![topic]);
             let answer = bench.ask(version, &WriteTxnMarkersRequest::default().with_markers(vec![marker])).await;
             answer.markers[0].topics[0].partitions[0].error_code
+        }
+        28 => {
+            let topic = TxnOffsetCommitRequestTopic::default().with_name(name("t"));
+            let topic = topic.with_partitions(vec![TxnOffsetCommitRequestPartition::default()]);
+            let request = TxnOffsetCommitRequest::default().with_transactional_id(id).with_group_id(group());
+            bench.ask(version, &request.with_topics(vec![topic])).await.topics[0].partitions[0].error_code
         }
         65 => {
             let request = DescribeTransactionsRequest::default().with_transactional_ids(vec![id]);

@@ -40,6 +40,8 @@ const NEEDS: &[(i16, &[Rights], i16, i16)] = &[
     (25, &[&[(Write, TransactionalId), (Read, Group)]], 53, 49),
     (26, &[&[(Write, TransactionalId)]], 53, 49),
     (27, &[&[(ClusterAction, Cluster)], &[(Alter, Cluster)]], 31, 0),
+    // Nobody has the transactional id.
+    (28, &[&[(Write, TransactionalId), (Read, Group), (Read, Topic)]], 53, 49),
     (29, &[&[(Describe, Cluster)], &[(Alter, Cluster)]], 31, 0),
     (30, &[&[(Alter, Cluster)]], 31, 0),
     (31, &[&[(Alter, Cluster)]], 31, 0),
