@@ -7,6 +7,7 @@ use super::{CommittedOnly, PartitionConfig, PartitionHandle, TransactionEnd};
 use crate::id::TopicPartition;
 use crate::log::Opening;
 use crate::record::{BatchBuilder, Marker, batches};
+use crate::storage::held::HeldDisk;
 use crate::storage::{Disk, MemoryDisk};
 use crate::time::Clock;
 use crate::topic_config::CleanupPolicy;
@@ -31,7 +32,11 @@ fn open(disk: &MemoryDisk, time: &Time, recovery_point: i64) -> PartitionHandle 
 }
 
 fn open_compacted(disk: &MemoryDisk, time: &Time, recovery_point: i64, to: i64) -> PartitionHandle {
-    let surroundings = around(Arc::new(disk.clone()), Arc::new(time.clone()));
+    open_on(Arc::new(disk.clone()), time, recovery_point, to)
+}
+
+fn open_on(disk: Arc<dyn Disk>, time: &Time, recovery_point: i64, to: i64) -> PartitionHandle {
+    let surroundings = around(disk, Arc::new(time.clone()));
     let opening = Opening { recovery_point, compacted_to: Some(to), ..Opening::default() };
     let opened = PartitionHandle::open(surroundings, TopicPartition::new("t", 0), config(), opening).expect("opened");
     opened.may_have_gaps();
@@ -241,6 +246,28 @@ fn an_epoch_that_only_a_marker_tells_of_is_kept() {
     world.partition = open(&world.disk, &world.time, 0);
     let found = world.partition.producers();
     assert_eq!(found.iter().map(|one| (one.id, one.epoch, one.transaction_start)).collect::<Vec<_>>(), [(1, 5, None)]);
+}
+
+#[test]
+fn who_writes_and_reads_does_not_wait_for_the_disk_while_segments_are_put_in_place() {
+    let (memory, time) = (MemoryDisk::new(), Time::now());
+    let (disk, holder) = HeldDisk::over(Arc::new(memory.clone()));
+    let world = World { partition: open_on(disk, &time, 0, 0), disk: memory, time };
+    world.put("a", Some("1"), None);
+    world.put("b", Some("1"), Some((2, 0)));
+    world.end(2, false);
+    world.put("a", Some("2"), None);
+    world.fill();
+    world.partition.sync().expect("synced");
+    // What the new files take the place of is gone by then, and the new ones are not there yet.
+    let beside = || {
+        assert_eq!(world.committed(), told(&[(0, "a=1"), (3, "a=2")]), "as before");
+        let written = world.put("c", Some("1"), None);
+        assert_eq!(world.committed().last(), Some(&(written, "c=1".to_owned())));
+    };
+    holder.beside_making("t-0", || world.compact(), beside);
+    assert_eq!(world.committed().first(), Some(&(3, "a=2".to_owned())), "compacted");
+    assert_eq!(world.there().len(), 2);
 }
 
 /// A transaction that was open when a segment ended, and whose marker is gone, or emptied, by now. The snapshot of that segment's end

@@ -74,7 +74,16 @@ impl HeldDisk {
 impl Holder {
     /// Runs `change` up to the disk, then `meanwhile` beside it, which must not wait for it; then lets it end.
     pub fn beside(&self, change: impl FnOnce() + Send, meanwhile: impl FnOnce() + Send) {
-        *next(&self.armed) = Some(Armed::Change);
+        self.beside_armed(Armed::Change, change, meanwhile);
+    }
+
+    /// The same, of a change up to where it makes a file whose name holds `part`, or makes such a folder durable.
+    pub fn beside_making(&self, part: &'static str, change: impl FnOnce() + Send, meanwhile: impl FnOnce() + Send) {
+        self.beside_armed(Armed::Making(part), change, meanwhile);
+    }
+
+    fn beside_armed(&self, armed: Armed, change: impl FnOnce() + Send, meanwhile: impl FnOnce() + Send) {
+        *next(&self.armed) = Some(armed);
         std::thread::scope(|scope| {
             let changing = scope.spawn(change);
             self.reached.recv_timeout(DEADLINE).expect("the change reaches the disk");

@@ -1,10 +1,11 @@
 //! What compaction asks of the log, under its lock.
 
 use std::io;
+use std::ops::Range;
 
 use super::super::Log;
 use super::super::segment::Segment;
-use super::{Fresh, Plan, Source, swap};
+use super::{Fresh, Plan, Source};
 
 impl Log {
     /// Everything before it was compacted; none if nothing ever was.
@@ -44,38 +45,32 @@ impl Log {
         })
     }
 
-    /// Puts a compacted segment in the place of those that it was made from. False, and nothing is done, if they are no longer
-    /// there as they were.
-    pub(super) fn swap_in(&mut self, fresh: &Fresh) -> io::Result<bool> {
-        self.check_sound()?;
+    /// Where the segments are that a compacted one was made from, if they are there as they were.
+    fn covered(&self, fresh: &Fresh) -> Option<Range<usize>> {
         let first = self.segments.partition_point(|segment| segment.base < fresh.base);
         let behind = first + fresh.covered.len();
         let same = |(segment, source): (&Segment, &Source)| segment.base == source.base && segment.size() == source.size;
         let there = behind < self.segments.len() && self.segments[first..behind].iter().zip(&fresh.covered).all(same);
-        if !there {
-            [swap::SWAP, swap::CLEANED[1], swap::CLEANED[2], swap::TXN_SWAP]
-                .iter()
-                .try_for_each(|kind| self.place.remove(fresh.base, kind))?;
-            return Ok(false);
-        }
-        let swapped = self.swap_files(fresh, first, behind);
-        let segment = self.guard(swapped)?;
-        self.segments.splice(first..behind, [segment]);
-        self.generation += 1;
-        self.read_hint = None;
+        there.then_some(first..behind)
+    }
+
+    /// Whether a compacted segment may take the place of those that it was made from: not if they are no longer there as they were.
+    /// From now on their files may go: who reads them goes on.
+    pub(super) fn begin_swap(&self, fresh: &Fresh) -> io::Result<bool> {
+        self.check_sound()?;
+        let Some(covered) = self.covered(fresh) else { return Ok(false) };
+        self.segments[covered].iter().try_for_each(Segment::keep)?;
         Ok(true)
     }
 
-    fn swap_files(&mut self, fresh: &Fresh, first: usize, behind: usize) -> io::Result<Segment> {
-        // Readers that are under way go on with the old files.
-        self.segments[first..behind].iter().try_for_each(|segment| segment.keep())?;
-        let covered: Vec<i64> = fresh.covered.iter().map(|source| source.base).collect();
-        swap::put_in_place(&self.place, fresh.base, &covered)?;
-        swap::name_indexes(&self.place, fresh.base)?;
-        let mut segment = Segment::there(&self.place, fresh.base)?;
-        segment.ensure(&self.place, &self.config)?;
-        segment.aborts.load(&self.place, self.segments[behind].base)?.map_err(io::Error::other)?;
-        Ok(segment)
+    /// The compacted segment's files are in their place, or it is not known which are.
+    pub(super) fn finish_swap(&mut self, fresh: &Fresh, swapped: io::Result<Segment>) -> io::Result<()> {
+        let covered = self.covered(fresh).ok_or_else(|| io::Error::other("segments went while they were compacted"));
+        let (segment, covered) = self.guard(swapped.and_then(|segment| Ok((segment, covered?))))?;
+        self.segments.splice(covered, [segment]);
+        self.generation += 1;
+        self.read_hint = None;
+        Ok(())
     }
 
     /// Everything before this offset is compacted.

@@ -28,6 +28,7 @@ use super::heads::Head;
 use super::index::Indexes;
 use super::place::Place;
 use super::read::read_ahead;
+use super::segment::Segment;
 use super::txn_index::{Aborted, AbortedView, TxnIndex, overlapping};
 use crate::record::{Batch, BatchError};
 use crate::storage::DiskFile;
@@ -137,7 +138,7 @@ pub(crate) fn dirt(log: &mut Log, now: i64, min_lag_ms: i64, stable: i64) -> io:
 }
 
 /// Compacts a log, as far as it is durable: an old record must not go before the one that takes its place is safe. Nothing if there
-/// is nothing to do. `with_log` hands out the log for a moment, under its lock.
+/// is nothing to do. `with_log` hands out the log for a moment, under its lock. Nobody else takes segments out meanwhile.
 pub(crate) fn compact(
     mut with_log: impl FnMut(&mut dyn FnMut(&mut Log)),
     wanted: &Compaction<'_>,
@@ -166,12 +167,39 @@ pub(crate) fn compact(
             done.bytes_after += before;
             continue;
         };
-        let mut swapped = Ok(false);
-        with_log(&mut |log| swapped = log.swap_in(&fresh));
-        done.bytes_after += if swapped? { size } else { before };
+        done.bytes_after += if swap_in(&plan, &fresh, &mut with_log)? { size } else { before };
     }
     with_log(&mut |log| log.note_compacted(to));
     Ok(Some(done))
+}
+
+/// Puts a compacted segment in the place of those that it was made from. Without the log's lock: the disk takes its time for it, and
+/// who reads or writes meanwhile is not touched by it. False, and nothing is done, if they are no longer there as they were.
+fn swap_in(plan: &Plan, fresh: &Fresh, with_log: &mut impl FnMut(&mut dyn FnMut(&mut Log))) -> io::Result<bool> {
+    let mut may = Ok(false);
+    with_log(&mut |log| may = log.begin_swap(fresh));
+    if !may? {
+        swap::discard(&plan.place, fresh.base)?;
+        return Ok(false);
+    }
+    let (mut swapped, mut done) = (Some(swap_files(plan, fresh)), Ok(()));
+    with_log(&mut |log| {
+        if let Some(swapped) = swapped.take() {
+            done = log.finish_swap(fresh, swapped);
+        }
+    });
+    done.map(|()| true)
+}
+
+fn swap_files(plan: &Plan, fresh: &Fresh) -> io::Result<Segment> {
+    let covered: Vec<i64> = fresh.covered.iter().map(|source| source.base).collect();
+    swap::put_in_place(&plan.place, fresh.base, &covered)?;
+    swap::name_indexes(&plan.place, fresh.base)?;
+    let mut segment = Segment::there(&plan.place, fresh.base)?;
+    segment.ensure(&plan.place, &plan.config)?;
+    let end = fresh.covered.last().map_or(fresh.base, |last| last.end);
+    segment.aborts.load(&plan.place, end)?.map_err(io::Error::other)?;
+    Ok(segment)
 }
 
 /// The last offset of each key from the first dirty one on, as far as memory reaches, and behind which offset it ends.

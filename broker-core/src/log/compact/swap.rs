@@ -46,6 +46,11 @@ fn finish_one(place: &Place, base: i64, names: &[String]) -> io::Result<()> {
     put_in_place(place, base, &covered)
 }
 
+/// Removes a compacted segment that nobody needs.
+pub(in super::super) fn discard(place: &Place, base: i64) -> io::Result<()> {
+    [SWAP, CLEANED[1], CLEANED[2], TXN_SWAP].iter().try_for_each(|kind| place.remove(base, kind))
+}
+
 /// Gives the new segment's indexes their names. A crash before costs no more than making them anew.
 pub(in super::super) fn name_indexes(place: &Place, base: i64) -> io::Result<()> {
     for (from, to) in [(CLEANED[1], kind::INDEX), (CLEANED[2], kind::TIME_INDEX)] {
