@@ -12,6 +12,8 @@ use crate::support::*;
 
 /// Says to the test `child` that it is one, and where its directory is.
 const DIRECTORY: &str = "IT_CHILD_DIRECTORY";
+/// The same for `child_that_starts`.
+const STARTS_IN: &str = "IT_CHILD_STARTS_IN";
 /// How long one record takes there, in milliseconds.
 const RECORD_MS: &str = "IT_CHILD_RECORD_MS";
 /// How long anything of the child may take, of real time.
@@ -53,6 +55,25 @@ fn child() {
     println!("ended {}", ended.is_ok());
 }
 
+/// Not a test by itself either: an app that is told to stop while it starts.
+#[test]
+fn child_that_starts() {
+    let Ok(directory) = std::env::var(STARTS_IN) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Layers are built while the app starts.
+    let told = factory().shutdown_timeout(Duration::from_secs(3600)).layer(tower::layer::layer_fn(
+        |inner: kafka_listener::handler::BoxedHandler| {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+            println!("told");
+            inner
+        },
+    ));
+    let listener = Listener::new("l", |_: String| async {}).topic("t").group_id("g").container_factory("f");
+    let app = KafkaApp::builder().environment([]).listeners([]).embedded(Embedded::dir(directory)).factory(told);
+    let ended = runtime.block_on(app.topic(NewTopic::new("t").partitions(1)).listener(listener).run());
+    println!("ended {}", ended.is_ok());
+}
+
 /// Records come two by two. Nothing but a second signal may cut a call short.
 fn app<F: Future<Output = ()> + Send + 'static>(
     directory: &Path,
@@ -82,10 +103,15 @@ struct Process {
 
 impl Process {
     fn start(directory: &Path, record_ms: u64) -> Self {
+        let directory = directory.to_str().unwrap().to_owned();
+        Self::of("shutdown::child", &[(DIRECTORY, directory), (RECORD_MS, record_ms.to_string())])
+    }
+
+    /// This test alone, with these variables.
+    fn of(test: &str, variables: &[(&str, String)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "shutdown::child", "--nocapture", "--test-threads=1"])
-            .env(DIRECTORY, directory)
-            .env(RECORD_MS, record_ms.to_string())
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -210,4 +236,12 @@ async fn a_killed_process_loses_nothing_that_was_committed_or_sent() {
     let first: i64 = rest[0].parse().unwrap();
     assert!((2..=3).contains(&first), "two were committed: {rest:?}");
     assert_eq!(rest, (first..6).map(|offset| offset.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_signal_that_comes_while_the_app_starts_stops_it_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::of("shutdown::child_that_starts", &[(STARTS_IN, dir.path().to_str().unwrap().to_owned())]);
+    let end = process.end();
+    assert_eq!((end.success(), process.count("told"), process.count("ended true")), (true, 1, 1), "{:?}", process.seen);
 }

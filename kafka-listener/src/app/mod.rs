@@ -19,6 +19,7 @@ pub use running::RunningApp;
 
 pub use crate::client::embedded::Embedded;
 
+use self::shutdown::Signals;
 use crate::client::Subscription;
 use crate::client::{Backend, ClientErrorKind, NewTopic, Properties};
 use crate::container::{ConcurrentListenerContainer, ContainerSeed, Events, Source};
@@ -169,9 +170,11 @@ impl KafkaAppBuilder {
         self
     }
 
-    /// [`start`](Self::start), then [`RunningApp::wait`].
+    /// [`start`](Self::start), then [`RunningApp::wait`]. A signal that comes while it starts stops it in order once it has started;
+    /// between `start` and `wait`, called by oneself, the process ends as it does without an app.
     pub async fn run(self) -> Result<(), Error> {
-        self.start().await?.wait().await
+        let signals = Signals::new(self.handle_signals.unwrap_or(true));
+        self.start().await?.wait_for(signals).await
     }
 
     /// Checks everything, reports every problem in one error, then starts. Annotated listeners are found by linking.

@@ -80,7 +80,12 @@ impl RunningApp {
     /// Runs until ctrl-c or SIGTERM, then shuts down; a second signal ends calls at once. If a container stops by a failure,
     /// the others are stopped too and the error names it.
     pub async fn wait(self) -> Result<(), Error> {
-        let mut signals = Signals::new(self.parts.handle_signals);
+        let signals = Signals::new(self.parts.handle_signals);
+        self.wait_for(signals).await
+    }
+
+    /// [`wait`](Self::wait), with signals that were listened for before.
+    pub(super) async fn wait_for(self, mut signals: Signals) -> Result<(), Error> {
         let failed = tokio::select! {
             biased;
             failed = self.failed() => Some(failed),

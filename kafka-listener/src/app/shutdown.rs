@@ -1,41 +1,49 @@
 //! What asks an app to stop.
 
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 /// Ctrl-c and SIGTERM.
 pub(super) struct Signals {
+    #[cfg(not(unix))]
     enabled: bool,
+    /// What is heard: nothing if signals are not handled.
     #[cfg(unix)]
-    terminate: Option<tokio::signal::unix::Signal>,
+    heard: Vec<Signal>,
 }
 
+#[cfg(unix)]
 impl Signals {
-    /// Listens from now on.
+    /// Listens from now on: what comes before [`next`](Self::next) is asked for is not lost.
     pub fn new(enabled: bool) -> Self {
-        #[cfg(unix)]
-        let terminate =
-            enabled.then(|| tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())).and_then(|signal| {
-                signal.map_err(|error| tracing::warn!(target: "kafka_listener::app", %error, "SIGTERM is not handled")).ok()
-            });
-        Self {
-            enabled,
-            #[cfg(unix)]
-            terminate,
-        }
+        let kinds = [("SIGINT", SignalKind::interrupt()), ("SIGTERM", SignalKind::terminate())];
+        let heard = kinds.into_iter().filter(|_| enabled).filter_map(|(name, kind)| {
+            let listens = signal(kind);
+            listens.map_err(|error| tracing::warn!(target: "kafka_listener::app", %error, "{name} is not handled")).ok()
+        });
+        Self { heard: heard.collect() }
     }
 
     /// Completes at the next signal; never when signals are not handled. Cancel-safe.
     pub async fn next(&mut self) {
-        if !self.enabled {
-            return std::future::pending().await;
-        }
-        #[cfg(unix)]
-        if let Some(terminate) = &mut self.terminate {
-            tokio::select! {
-                biased;
-                _ = tokio::signal::ctrl_c() => return,
-                _ = terminate.recv() => return,
-            }
-        }
-        if tokio::signal::ctrl_c().await.is_err() {
+        std::future::poll_fn(|context| {
+            let any = self.heard.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if any { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    /// Listens once [`next`](Self::next) is asked for.
+    pub fn new(enabled: bool) -> Self {
+        Self { enabled }
+    }
+
+    /// Completes at the next ctrl-c; never when signals are not handled. Cancel-safe.
+    pub async fn next(&mut self) {
+        if !self.enabled || tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
     }
