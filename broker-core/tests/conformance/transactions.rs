@@ -131,8 +131,8 @@ async fn producer(world: &World) -> (i64, i16) {
     world.broker.init_transactional_producer("x", 60_000, None).await.expect("given")
 }
 
-fn commit_within(world: &World, producer: (i64, i16), offset: i64) {
-    world.broker.add_offsets_to_transaction("x", producer, GROUP).expect("added");
+async fn commit_within(world: &World, producer: (i64, i16), offset: i64) {
+    world.broker.add_offsets_to_transaction("x", producer, GROUP).await.expect("added");
     let nobody = MemberIdentity::administrator();
     let stored = world.broker.txn_offset_commit("x", producer, GROUP, nobody, &[commit(offset)]).expect("asked");
     assert!(stored[0].is_ok());
@@ -148,11 +148,11 @@ async fn fact_52_offsets_of_a_transaction_count_when_it_is_committed_and_not_whe
     world.topic(&[]);
     let x = producer(&world).await;
     world.broker.commit_offsets(GROUP, MemberIdentity::administrator(), &[commit(3)]).expect("stored");
-    commit_within(&world, x, 5);
+    commit_within(&world, x, 5).await;
     assert_eq!(offset(&world).0, Some(3), "not before");
     end_all(&world, x, true).await;
     assert_eq!(offset(&world), (Some(5), true));
-    commit_within(&world, x, 9);
+    commit_within(&world, x, 9).await;
     end_all(&world, x, false).await;
     assert_eq!(offset(&world), (Some(5), true));
     world.restart();
@@ -165,7 +165,7 @@ async fn fact_53_who_asks_for_a_stable_offset_is_told_that_a_transaction_is_open
     world.topic(&[]);
     let x = producer(&world).await;
     world.broker.commit_offsets(GROUP, MemberIdentity::administrator(), &[commit(3)]).expect("stored");
-    commit_within(&world, x, 5);
+    commit_within(&world, x, 5).await;
     assert_eq!(offset(&world), (Some(3), false));
     world.restart();
     assert_eq!(offset(&world), (Some(3), false), "after a restart");
@@ -181,7 +181,7 @@ async fn offsets_of_a_deleted_topic_do_not_come_back_with_a_transaction() {
     let mut world = World::new();
     world.topic(&[]);
     let x = producer(&world).await;
-    commit_within(&world, x, 5);
+    commit_within(&world, x, 5).await;
     world.broker.delete_topic("t").expect("deleted");
     world.topic(&[]);
     end_all(&world, x, true).await;
@@ -200,9 +200,9 @@ async fn an_offset_outside_of_the_transaction_is_refused() {
         stored.map(drop).map_err(|error| error.code())
     };
     assert_eq!(try_as("x", x), Err(ErrorCode::TransactionAbortable), "none is open");
-    world.broker.add_offsets_to_transaction("x", x, "another-group").expect("added");
+    world.broker.add_offsets_to_transaction("x", x, "another-group").await.expect("added");
     assert_eq!(try_as("x", x), Err(ErrorCode::TransactionAbortable), "the group is not in it");
-    world.broker.add_offsets_to_transaction("x", x, GROUP).expect("added");
+    world.broker.add_offsets_to_transaction("x", x, GROUP).await.expect("added");
     assert_eq!(try_as("y", x), Err(ErrorCode::InvalidProducerIdMapping), "nobody's");
     assert_eq!(try_as("x", (x.0 + 1, x.1)), Err(ErrorCode::InvalidProducerIdMapping));
     assert_eq!(try_as("x", (x.0, x.1 + 1)), Err(ErrorCode::InvalidProducerEpoch));
