@@ -176,6 +176,45 @@ async fn fact_53_who_asks_for_a_stable_offset_is_told_that_a_transaction_is_open
     assert_eq!(offset(&world), (Some(4), true));
 }
 
+/// The disk fails at each operation of the end, and the broker is started again: records and offsets count together or not at all.
+#[tokio::test]
+async fn fact_47_a_transaction_ends_alike_for_records_and_offsets_wherever_the_broker_stops() {
+    for commits in [true, false] {
+        let (mut undecided, mut completed) = (0, 0);
+        for after in 0.. {
+            let mut world = World::new();
+            let t = world.topic(&[]);
+            let x = producer(&world).await;
+            world.broker.commit_offsets(GROUP, MemberIdentity::administrator(), &[commit(3)]).expect("stored");
+            commit_within(&world, x, 5).await;
+            world.broker.add_partitions_to_transaction("x", x, &[TopicPartition::new("t", 0)]).await.expect("added");
+            let mut batch = BatchBuilder::new();
+            batch.producer(x.0, x.1, 0);
+            batch.transactional();
+            world.broker.produce_in_transaction("x", &t, fill(batch, 2)).expect("produced");
+            world.disk.fail_after(after);
+            let ended = world.broker.end_transaction("x", x, commits).await;
+            world.disk.heal();
+            world.restart();
+            let told = (committed(&world.t()).len(), offset(&world));
+            if told == (0, (Some(3), false)) {
+                assert!(ended.is_err(), "operation {after}: said to have ended");
+                undecided += 1;
+                world.broker.end_transaction("x", x, commits).await.expect("ended");
+            }
+            let told = (committed(&world.t()).len(), offset(&world));
+            let expected = if commits { (2, (Some(5), true)) } else { (0, (Some(3), true)) };
+            assert_eq!(told, expected, "operation {after}");
+            assert_eq!(world.t().stable_offset(), world.t().end_offset(), "operation {after}: nothing is open");
+            if ended.is_ok() {
+                break;
+            }
+            completed += 1;
+        }
+        assert!(undecided > 0 && completed > undecided, "{undecided} of {completed} stops came before it was decided");
+    }
+}
+
 #[tokio::test]
 async fn offsets_of_a_deleted_topic_do_not_come_back_with_a_transaction() {
     let mut world = World::new();

@@ -24,8 +24,8 @@ async fn producer(bench: &Bench) -> Producer {
     bench.broker.init_transactional_producer("x", 60_000, None).await.expect("given")
 }
 
-fn add(bench: &Bench, producer: Producer) {
-    bench.broker.add_offsets_to_transaction("x", producer, "g1").expect("added");
+async fn add(bench: &Bench, producer: Producer) {
+    bench.broker.add_offsets_to_transaction("x", producer, "g1").await.expect("added");
 }
 
 fn within(producer: Producer, offsets: &[(&'static str, i32, i64)]) -> TxnOffsetCommitRequest {
@@ -50,7 +50,7 @@ async fn codes(bench: &mut Bench, version: i16, request: &TxnOffsetCommitRequest
 }
 
 async fn commit_within(bench: &mut Bench, version: i16, producer: Producer, offset: i64) {
-    add(bench, producer);
+    add(bench, producer).await;
     assert_eq!(codes(bench, version, &within(producer, &[("t", 0, offset)])).await, [0], "version {version}");
 }
 
@@ -140,7 +140,7 @@ async fn fact_52_offsets_of_a_transaction_count_once_it_is_committed_in_every_ve
 async fn each_partition_is_answered_for_itself() {
     let mut bench = Bench::new().await;
     let x = producer(&bench).await;
-    add(&bench, x);
+    add(&bench, x).await;
     for version in versions::<TxnOffsetCommitRequest>() {
         let mut request = within(x, &[("t", 7, 1), ("t", 0, 5), ("absent", 0, 1), ("t", 1, 6)]);
         request.topics[3].partitions[0].committed_metadata = Some(StrBytes::from_string("m".repeat(5000)));
@@ -168,10 +168,10 @@ async fn what_the_coordinator_knows_nothing_of_is_refused_in_every_version() {
         assert_eq!(try_as(within((x.0 + 1, 0), &offsets)).await, 49, "version {version}: of another");
         let nobodys = within(x, &offsets).with_transactional_id(TransactionalId(StrBytes::from_static_str("y")));
         assert_eq!(try_as(nobodys).await, 49, "version {version}: of nobody");
-        bench.broker.add_offsets_to_transaction("x", x, "another").expect("added");
+        bench.broker.add_offsets_to_transaction("x", x, "another").await.expect("added");
         let request = within(x, &offsets);
         assert_eq!(codes(&mut bench, version, &request).await, [none], "version {version}: the group is not in it");
-        add(&bench, x);
+        add(&bench, x).await;
         let nameless = request.clone().with_group_id(GroupId(StrBytes::default()));
         assert_eq!(codes(&mut bench, version, &nameless).await, [none]);
         assert_eq!(bench.broker.partition_to_read("__consumer_offsets", 42).expect("there").map(|log| log.end_offset()), None);
@@ -199,7 +199,7 @@ async fn a_member_is_looked_at_where_the_version_tells_of_it() {
         ..JoinGroup::default()
     });
     let joined = joined.await.expect("joined");
-    add(&bench, x);
+    add(&bench, x).await;
     for version in versions::<TxnOffsetCommitRequest>() {
         let as_member = |generation: i32, id: &str, instance: Option<&'static str>| {
             let request = within(x, &[("t", 0, 5)]);
@@ -223,6 +223,6 @@ async fn a_member_is_looked_at_where_the_version_tells_of_it() {
         }
     }
     let unknown = within(x, &[("t", 0, 5)]).with_group_id(GroupId(StrBytes::from_static_str("new"))).with_generation_id(3);
-    bench.broker.add_offsets_to_transaction("x", x, "new").expect("added");
+    bench.broker.add_offsets_to_transaction("x", x, "new").await.expect("added");
     assert_eq!(codes(&mut bench, 3, &unknown).await, [22]);
 }
