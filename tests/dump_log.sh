@@ -3,7 +3,7 @@
 # another where nothing was compacted, every index entry must fit its log, every snapshot of producers and every index of aborted
 # transactions must be sound. Without
 # arguments it judges the flights example's folder, and what the program `folders` writes: every codec, compaction, a torn tail,
-# indexes and snapshots made anew, deleted records, transactions.
+# indexes and snapshots made anew, deleted records, transactions, transactional ids.
 #
 #   tests/dump_log.sh [DATA_FOLDER...]
 #
@@ -93,4 +93,15 @@ if [ -n "$aborted" ]; then
     bytes=$(tr , '\n' <<<"$aborted" | xargs cat | wc -c)
     [ "$bytes" = $((34 * transactions)) ] || { echo "dump-log: $transactions aborted transactions in $bytes bytes" >&2; exit 1; }
 fi
-echo "dump-log: $(tr , '\n' <<<"$logs" | wc -l) logs, $batches batches, all valid, $gaps gaps where compacted; index files checked: $entries; snapshots: ${snapshots:-none}, of $producers producers; $transactions aborted transactions"
+# What the coordinator of transactions wrote, as Kafka's would read it back.
+states=$(files log "$@" | tr , '\n' | grep '/__transaction_state-[0-9]*/' | paste -sd, || true)
+ids=none
+if [ -n "$states" ]; then
+    dumped --transaction-log-decoder --files "$states"
+    free_of 'exception|decode error|unknown'
+    records=$(grep -c '^| offset:' "$out" || true)
+    read_back=$(grep -cE '^\| offset:.* key: \{"type":"0",.* payload: (<DELETE>|null|\{"version":"[01]",)' "$out" || true)
+    [ "$records" = "$read_back" ] || { echo "dump-log: $read_back of $records records of transactions are read" >&2; exit 1; }
+    ids=$(grep -oE '"transactionalId":"[^"]*"' "$out" | sort -u | wc -l)
+fi
+echo "dump-log: transactional ids: $ids; $(tr , '\n' <<<"$logs" | wc -l) logs, $batches batches, all valid, $gaps gaps where compacted; index files checked: $entries; snapshots: ${snapshots:-none}, of $producers producers; $transactions aborted transactions"

@@ -10,7 +10,7 @@ use broker_core::{Broker, BrokerConfig, CommittedOnly, Error, ErrorCode, NewTopi
 
 const NOW: i64 = 1_700_000_000_000;
 /// Small, so that a few transactions make the shard rewrite itself.
-const REWRITE_BYTES: u64 = 1500;
+const REWRITE_BYTES: u64 = 500;
 type Producer = (i64, i16);
 
 fn open(disk: &MemoryDisk, now: i64) -> Broker {

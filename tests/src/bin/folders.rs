@@ -193,6 +193,33 @@ async fn transactions(dir: &Path) -> Result<()> {
     Ok(broker.close().await?)
 }
 
+/// Transactional ids: some commit, some abort, one is fenced, one stays open.
+async fn coordinated(dir: &Path) -> Result<()> {
+    let broker = open(dir)?;
+    let partition = topic(&broker, "coordinated", &[])?;
+    let within = [partition.topic_partition().clone()];
+    let mut builder = BatchBuilder::new();
+    for number in 0..40 {
+        let id = format!("id-{number}");
+        let producer = broker.init_transactional_producer(&id, 60_000, None).await?;
+        for round in 0..3 {
+            broker.add_partitions_to_transaction(&id, producer, &within).await?;
+            builder.producer(producer.0, producer.1, round);
+            builder.transactional();
+            builder.append(broker.clock().wall_ms(), Some(id.as_bytes()), Some(&[round as u8; 60]), &[]);
+            broker.produce_in_transaction(&id, &partition, builder.build())?;
+            match (number, round) {
+                (39, 2) => {}
+                (38, 2) => ensure!(broker.init_transactional_producer(&id, 60_000, None).await.is_err(), "it was open"),
+                _ => broker.end_transaction(&id, producer, round != 1).await?,
+            }
+        }
+    }
+    let listed = broker.list_transactions().len();
+    ensure!(listed == 40, "{listed} transactional ids");
+    Ok(broker.close().await?)
+}
+
 /// Records deleted from the front, so that the log starts within a segment.
 async fn shortened(dir: &Path) -> Result<()> {
     let broker = open(dir)?;
@@ -219,5 +246,6 @@ async fn main() -> Result<()> {
     torn(&folder("torn")?).await.context("torn")?;
     rebuilt(&folder("rebuilt")?).await.context("rebuilt")?;
     shortened(&folder("shortened")?).await.context("shortened")?;
-    transactions(&folder("transactions")?).await.context("transactions")
+    transactions(&folder("transactions")?).await.context("transactions")?;
+    coordinated(&folder("coordinated")?).await.context("coordinated")
 }
