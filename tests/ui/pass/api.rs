@@ -1,6 +1,6 @@
 //! Everything that an app is written with, together: it compiles, and its test passes.
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
+#![allow(dead_code, clippy::default_constructed_unit_structs)]
 
 use bytes::Bytes;
 use kafka_listener::prelude::*;

@@ -33,7 +33,7 @@ async fn delivery(rule: framework::extract::ConsumerRecord<(), Payload<u64>>) {
 }
 
 fn main() {
-    drop((Json, Option, Result, Endpoint));
+    let _ = (Json, Option, Result, Endpoint);
     let found: Vec<_> = framework::registry::discovered().iter().map(|endpoint| endpoint.spec.function).collect();
     assert_eq!(found, ["archive", "delivery", "inside_a_function"]);
 

@@ -1,0 +1,1 @@
+//! Listeners that are written wrongly, and what the compiler says of them: see the test.
