@@ -6,7 +6,7 @@ use kafka_protocol::messages::describe_producers_response::{PartitionResponse, P
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
 
 use super::{distinct, text};
-use crate::partition::ProducerDescription;
+use crate::partition::{PartitionHandle, ProducerDescription};
 use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -22,8 +22,11 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
         let one = |index: i32| {
             let answer = PartitionResponse::default().with_partition_index(index);
             let right = client.check(Operation::Read, Resource::Topic(&topic.name));
-            match right.and_then(|()| client.shared.broker.partition(&topic.name, index)) {
-                Ok(partition) => answer.with_active_producers(partition.producers().into_iter().map(described).collect()),
+            match right.and_then(|()| client.shared.broker.partition_to_read(&topic.name, index)) {
+                Ok(partition) => {
+                    let producers = partition.iter().flat_map(PartitionHandle::producers).map(described);
+                    answer.with_active_producers(producers.collect())
+                }
                 Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
             }
         };

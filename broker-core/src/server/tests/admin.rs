@@ -85,7 +85,8 @@ async fn producers_are_described() {
     let asked = |topic, partitions| {
         describe_producers_request::TopicRequest::default().with_name(name(topic)).with_partition_indexes(partitions)
     };
-    let request = DescribeProducersRequest::default().with_topics(vec![asked("t", vec![0, 1, 2]), asked("absent", vec![0])]);
+    let topics = vec![asked("t", vec![0, 1, 2]), asked("absent", vec![0]), asked("__consumer_offsets", vec![0, 50])];
+    let request = DescribeProducersRequest::default().with_topics(topics);
     let told = bench.ask(0, &request).await;
     let partitions = &told.topics[0].partitions;
     assert_eq!(
@@ -96,6 +97,9 @@ async fn producers_are_described() {
     assert_eq!((found.producer_id.0, found.producer_epoch, found.last_sequence, found.last_timestamp), (7, 2, 4, 1001));
     assert_eq!((found.coordinator_epoch, found.current_txn_start_offset), (-1, -1));
     assert_eq!(told.topics[1].partitions[0].error_code, 3);
+    // Who looks for transactions that hang asks all partitions that there are.
+    let internal = &told.topics[2].partitions;
+    assert_eq!(internal.iter().map(|one| one.error_code).collect::<Vec<_>>(), [0, 3]);
 }
 
 /// Asks for partitions from a cursor on: `(topic, error, first partition, count)`, and the next cursor.
