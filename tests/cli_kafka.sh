@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 
 . tests/kafka/need.sh
 need_kafka "subcommands on Apache Kafka"
+. tests/build.sh
+build_debug
 
 data=$(mktemp -d)
 trap 'tests/kafka/kafka stop -d "$data/kafka" >/dev/null 2>&1 || true; rm -rf "$data"' EXIT
@@ -76,7 +78,7 @@ properties() { # properties PROTOCOL [MECHANISM [PASSWORD]]: the name of a clien
 }
 suite() { # suite PROTOCOL FILE [FILTER]
     echo "subcommands on Apache Kafka over $(basename "$2")"
-    CLI_BOOTSTRAP=${at[$1]} CLI_COMMAND_CONFIG=$2 cargo test -p broker-core --features cli --test cli --quiet -- "${@:3}"
+    CLI_BOOTSTRAP=${at[$1]} CLI_COMMAND_CONFIG=$2 cargo test --workspace --test cli --quiet -- "${@:3}"
 }
 suite PLAINTEXT "$(properties PLAINTEXT)"
 suite SASL_SSL "$(properties SASL_SSL SCRAM-SHA-512)" --skip security
@@ -87,7 +89,7 @@ done
 
 refused() { # refused PROTOCOL FILE WHAT: the error says so
     local told
-    if told=$(cargo run -p broker-core --features cli --bin broker --quiet -- topics list -b "${at[$1]}" --command-config "$2" 2>&1); then
+    if told=$("$built/debug/broker" topics list -b "${at[$1]}" --command-config "$2" 2>&1); then
         echo "$(basename "$2") is served: $told"
         exit 1
     fi

@@ -17,8 +17,10 @@ need_kafka "dump-log"
 if [ $# = 0 ]; then
     data=target/dump-log
     rm -rf "$data"
-    cargo run --release --quiet -p examples --example flights -- --keep "$data/clean" >/dev/null
-    cargo run --release --quiet -p integration-tests --bin folders -- "$data"
+    . tests/build.sh
+    build_release
+    "$built/release/examples/flights" --keep "$data/clean" >/dev/null
+    "$built/release/folders" "$data"
     set -- "$data"
 fi
 

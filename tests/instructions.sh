@@ -11,13 +11,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 known=tests/instructions.txt
 
-if ! command -v valgrind >/dev/null && [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    apt-get update -qq && apt-get install -y -qq valgrind >/dev/null
-fi
+. tests/apt.sh
+command -v valgrind >/dev/null || apt_install valgrind || true
 command -v valgrind >/dev/null || { echo "instruction counts: SKIPPED, they need valgrind"; exit 0; }
 
-cargo build --release --quiet -p integration-tests --bin instructions
-program=${CARGO_TARGET_DIR:-target}/release/instructions
+. tests/build.sh
+build_release
+program=$built/release/instructions
 
 collected() { # collected WORK ROUNDS
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$@" 2>&1 | sed -n 's/.*Collected : \([0-9]*\).*/\1/p'

@@ -305,14 +305,4 @@ def groups_admin():
     equal([one for one in ADMIN.list_consumer_groups().result(20).valid if one.group_id == group], [])
 
 
-@scenario
-def transactions_are_refused():
-    producer = Producer({**BROKER, "transactional.id": topic("tx")})
-    try:
-        producer.init_transactions(10)
-        raise AssertionError("transactions are not built")
-    except KafkaException as error:
-        equal(error.args[0].name(), "UNSUPPORTED_VERSION")
-
-
 main("confluent")

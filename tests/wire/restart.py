@@ -1,44 +1,15 @@
 """A broker that is killed and started again under its clients (librdkafka): nobody of them is told to begin anew."""
 
 import os
-import shutil
-import subprocess
 import threading
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from brokers import Broker
 from scenarios import equal, main, scenario, topic
 
-DIR = os.environ["RESTART_DIR"]
-
-
-class Broker:
-    """The program, always at the same port."""
-
-    def __init__(self):
-        shutil.rmtree(DIR, ignore_errors=True)
-        self.address = "127.0.0.1:0"
-        self.start()
-
-    def start(self):
-        command = [os.environ["BROKER"], "--dir", DIR, "--listen", self.address, "--set", "group.initial.rebalance.delay.ms=0"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        ready = self.process.stdout.readline()
-        if not ready.startswith("ready at "):
-            raise AssertionError(f"the broker does not start: {ready}")
-        self.address = ready.split()[2]
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def restart(self):
-        self.kill()
-        self.start()
-
-
-BROKER = Broker()
+BROKER = Broker(os.environ["RESTART_DIR"])
 # What is refused while nobody listens is tried again at once.
 CLIENT = {"bootstrap.servers": BROKER.address, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100}
 # Its futures end with it, so it lives as long as the program.

@@ -263,16 +263,6 @@ func groupsAdmin(ctx context.Context) {
 	equal(there, false)
 }
 
-func transactionsAreRefused(ctx context.Context) {
-	one := client(kgo.TransactionalID(topic("tx")), kgo.AllowAutoTopicCreation())
-	defer one.Close()
-	err := one.BeginTransaction()
-	if err == nil {
-		err = one.ProduceSync(ctx, &kgo.Record{Topic: topic("franz-tx"), Value: []byte("v")}).FirstErr()
-	}
-	equal(errors.Is(err, kerr.UnsupportedVersion), true)
-}
-
 func main() {
 	scenarios := []struct {
 		name string
@@ -280,7 +270,7 @@ func main() {
 	}{
 		{"produce-consume", produceConsume}, {"codecs", codecs}, {"seek", seek}, {"acks", acks},
 		{"group-rebalance", groupRebalance}, {"commit-and-go-on", commitAndGoOn}, {"idempotent-producer", idempotent},
-		{"topics", topics}, {"groups-admin", groupsAdmin}, {"transactions-are-refused", transactionsAreRefused},
+		{"topics", topics}, {"groups-admin", groupsAdmin},
 	}
 	failed := 0
 	for _, one := range scenarios {

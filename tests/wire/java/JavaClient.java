@@ -340,14 +340,6 @@ public class JavaClient {
     }
 
     static void whatIsNotBuiltIsRefused(Admin admin) throws Exception {
-        try (var producer = new KafkaProducer<>(
-                settings("transactional.id", topic("tx"), "max.block.ms", 5000), new StringSerializer(), new StringSerializer())) {
-            // It knows no better name for what it did not expect.
-            fails(KafkaException.class, () -> {
-                producer.initTransactions();
-                return null;
-            });
-        }
         try (var consumer = consumer("group.id", topic("group"), "group.protocol", "consumer")) {
             consumer.subscribe(List.of(topic("java")));
             fails(UnsupportedVersionException.class, () -> take(consumer, 1));

@@ -15,7 +15,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -272,13 +272,6 @@ async fn groups_admin() -> Outcome {
     Ok(())
 }
 
-async fn transactions_are_refused() -> Outcome {
-    let producer: FutureProducer = config(&[("transactional.id", &topic("tx"))]).create()?;
-    let refused = producer.init_transactions(WAIT).expect_err("transactions are not built");
-    assert_eq!(refused.rdkafka_error_code(), Some(RDKafkaErrorCode::UnsupportedVersion));
-    Ok(())
-}
-
 /// Runs a scenario on a task of its own, so that a failed assertion ends it alone. A scenario blocks its thread, so nobody but the
 /// script can end one that hangs.
 async fn run(name: &str, scenario: impl Future<Output = Outcome> + 'static) -> bool {
@@ -321,7 +314,6 @@ async fn main() {
         "topics" => topics();
         "configs" => configs();
         "groups-admin" => groups_admin();
-        "transactions-are-refused" => transactions_are_refused();
     }
     std::process::exit(if fine { 0 } else { 1 });
 }
