@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use kafka_listener::client::TopicPartition;
 use kafka_listener::container::EventKind;
 use kafka_listener::prelude::*;
-use kafka_listener::testing::TestApp;
+use kafka_listener::testing::{RunningTestApp, TestApp};
 
 use crate::support::*;
 
@@ -16,6 +17,10 @@ fn slow(id: &'static str, log: &Log) -> Listener {
             log.push(format!("{id} {}:{}", record.partition(), record.offset()));
         }
     })
+}
+
+fn owned(app: &RunningTestApp, id: &str) -> Vec<TopicPartition> {
+    app.registry().get(id).unwrap().assignment()
 }
 
 fn of<'a>(lines: &'a [String], partition: &str) -> Vec<&'a str> {
@@ -165,4 +170,30 @@ async fn two_apps_of_one_group_share_a_broker() {
     b.shutdown().await.unwrap();
     assert_eq!((first.len(), second.len()), (3, 2), "each record once");
     broker.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_of_static_members_that_restarts_in_time_moves_nobody() {
+    let (log, other) = (Log::default(), Log::default());
+    let factory = factory().property("session.timeout.ms", 30_000);
+    // Two workers, which need two names.
+    let restarts = logging("l", &log).concurrency(2).property("group.instance.id", "l");
+    let stays = held(logging("m", &other).topic("t").property("group.instance.id", "m"));
+    let app = app(3, factory, restarts).listener(stays).start().await.unwrap();
+    start(&app, "l").await;
+    start(&app, "m").await;
+    app.wait_for("a partition each", || owned(&app, "l").len() == 2 && owned(&app, "m").len() == 1).await.unwrap();
+    let had = owned(&app, "l");
+    let mut events = app.events();
+    app.registry().get("l").unwrap().stop().await;
+    pass(Duration::from_secs(20)).await;
+    start(&app, "l").await;
+    app.wait_for("the same partitions", || owned(&app, "l") == had).await.unwrap();
+    let moved = event(&mut events, "what must not be", |id, kind| {
+        let moves = matches!(kind, EventKind::Assigned { .. } | EventKind::Revoked { .. } | EventKind::Lost { .. });
+        (id == "m" && moves).then(|| format!("{kind:?}"))
+    });
+    // Longer than a session: they beat under their names.
+    assert_eq!(tokio::time::timeout(Duration::from_secs(60), moved).await.ok(), None);
+    app.shutdown().await.unwrap();
 }

@@ -180,3 +180,14 @@ async fn the_app_wide_settings_serve_both_clients_and_are_told_once() {
         assert_eq!(found.iter().filter(|problem| problem.contains(of) && problem.contains(text)).count(), 1, "{of}: {found:#?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn listeners_of_one_group_have_names_of_their_own() {
+    let app = || builder(&[]).topic(NewTopic::new("t").partitions(1)).property("group.instance.id", "a");
+    let of = |id: &str, group: &str| text(id).topic("t").group_id(group);
+    let told = problems(app().listener(of("l", "g")).listener(of("m", "g"))).await;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("listener 'm'") && told[0].contains("\"a\" is listener 'l''s in group 'g' already"), "{told:?}");
+    let app = app().listener(of("l", "g")).listener(of("m", "h")).listener(of("n", "g").property("group.instance.id", "b"));
+    app.start().await.unwrap().shutdown().await.unwrap();
+}

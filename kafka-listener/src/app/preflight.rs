@@ -72,8 +72,26 @@ pub(super) fn check(preflight: &Preflight<'_>, listeners: Vec<OwnedListener>) ->
             ready.push(resolved);
         }
     }
+    found.extend(shared_names(&ready));
     warn_shared_groups(&ready);
     (ready, found)
+}
+
+/// Members of one group that have the same name would put each other out.
+fn shared_names(ready: &[Ready]) -> Vec<String> {
+    let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    for Ready { properties, listener, .. } in ready {
+        let (Some(group), Some(name)) = (properties.group_id.as_deref(), properties.consumer.get("group.instance.id")) else {
+            continue;
+        };
+        if let Some(other) = seen.insert((group, name), &properties.id) {
+            let place = place(&listener.spec);
+            let text = "already; give each a name of its own";
+            found.push(format!("{place}: group.instance.id = \"{name}\" is listener '{other}''s in group '{group}' {text}"));
+        }
+    }
+    found
 }
 
 fn place(spec: &OwnedListenerSpec) -> String {

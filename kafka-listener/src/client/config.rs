@@ -24,6 +24,8 @@ use super::{ClientError, ClientErrorKind, Properties};
 pub struct ConsumerConfig {
     /// `group.id`.
     pub group_id: Option<String>,
+    /// `group.instance.id`: a name of the member's own, which keeps its place while it is away.
+    pub group_instance_id: Option<String>,
     /// `client.id`.
     pub client_id: String,
     /// `session.timeout.ms`; 45 s.
@@ -336,6 +338,9 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// The longest name of a static member, as in Kafka.
+const INSTANCE_MAX: usize = 249;
+
 impl ConsumerConfig {
     /// Reads settings; the error lists every problem.
     pub fn parse(properties: &Properties) -> Result<Self, Vec<ClientError>> {
@@ -374,7 +379,14 @@ impl ConsumerConfig {
         }
         read.only("group.protocol", &["classic"], "the consumer protocol of KIP-848 is not built");
         read.only("isolation.level", &["read_uncommitted", "read_committed"], "no such level");
-        read.refused("group.instance.id", "static membership is not built");
+        let group_instance_id = read.text("group.instance.id").map(str::to_owned);
+        if let Some(name) = &group_instance_id {
+            let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            if matches!(name.as_str(), "" | "." | "..") || name.len() > INSTANCE_MAX || !name.chars().all(letter) {
+                let letters = "letters, digits, '.', '_' and '-', and not '.' or '..' alone";
+                read.problem(format!("group.instance.id = \"{name}\": expected 1 to {INSTANCE_MAX} of {letters}"));
+            }
+        }
         read.refused("client.rack", "this broker has no racks");
         read.refused("group.remote.assignor", "the consumer protocol of KIP-848 is not built");
         read.only("exclude.internal.topics", &["true"], "patterns never match internal topics");
@@ -382,6 +394,7 @@ impl ConsumerConfig {
         read.number("retry.backoff.ms", 100u64, 0, i32::MAX as u64);
         read.number("retry.backoff.max.ms", 1_000u64, 0, i32::MAX as u64);
         let config = Self {
+            group_instance_id,
             client_id: read.text("client.id").unwrap_or("consumer").to_owned(),
             session_timeout: read.millis("session.timeout.ms", 45_000, 1),
             heartbeat_interval: read.millis("heartbeat.interval.ms", 3_000, 1),
@@ -524,14 +537,14 @@ mod tests {
             .with("max.poll.recods", 5)
             .with("session.timeout.ms", "soon")
             .with("auto.offset.reset", "first")
-            .with("group.instance.id", "a")
+            .with("group.instance.id", "a b")
             .with("isolation.level", "dirty");
         let problems: Vec<String> = ConsumerConfig::parse(&wrong).expect_err("wrong").iter().map(ToString::to_string).collect();
         for part in [
             "did you mean 'max.poll.records'",
             "session.timeout.ms = \"soon\"",
             "earliest, latest or none",
-            "static membership",
+            "group.instance.id = \"a b\"",
             "isolation.level",
         ] {
             assert!(problems.iter().any(|problem| problem.contains(part)), "{part} in {problems:#?}");

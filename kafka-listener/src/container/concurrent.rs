@@ -287,6 +287,11 @@ impl ConcurrentListenerContainer {
         if let Some(prefix) = settings.get("client.id").map(str::to_owned) {
             settings.set("client.id", format!("{prefix}-{index}"));
         }
+        // Each worker is a member with a name of its own, as in Spring.
+        let alone = matches!(shared.properties.concurrency, Concurrency::Fixed(1));
+        if let Some(name) = settings.get("group.instance.id").filter(|_| !alone).map(str::to_owned) {
+            settings.set("group.instance.id", format!("{name}-{}", index + 1));
+        }
         let mut consumer = shared.backend.consumer(&settings).map_err(|error| self.error("no consumer could be made", error))?;
         let subscribed = match (&shared.properties.source, share) {
             (_, Some(share)) => consumer.assign(share),

@@ -322,7 +322,7 @@ impl EmbeddedConsumer {
                 Err(ClientError::new(ClientErrorKind::Fenced, text))
             }
             Some((membership, identity)) => {
-                let stored = store(MemberIdentity::of(identity.generation, &identity.member_id), commits);
+                let stored = store(identity.to_broker(), commits);
                 stored.map_err(|error| match error.code() {
                     ErrorCode::IllegalGeneration if membership.has_moved_on(identity) => {
                         let text = format!("group '{group}': the next generation is there and not yet heard of");

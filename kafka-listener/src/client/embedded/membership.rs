@@ -45,6 +45,14 @@ enum Command {
 pub(super) struct Identity {
     pub generation: i32,
     pub member_id: Arc<str>,
+    /// A static member's own name.
+    pub instance: Option<Arc<str>>,
+}
+
+impl Identity {
+    pub fn to_broker(&self) -> MemberIdentity<'_> {
+        MemberIdentity { generation: self.generation, member_id: &self.member_id, group_instance_id: self.instance.as_deref() }
+    }
 }
 
 /// What task and consumer share.
@@ -116,7 +124,8 @@ impl Membership {
             })?),
         };
         let (events, pending) = watch::channel(0);
-        let nobody = Identity { generation: -1, member_id: Arc::from("") };
+        let instance = config.group_instance_id.as_deref().map(Arc::from);
+        let nobody = Identity { generation: -1, member_id: Arc::from(""), instance };
         let state = State { events: VecDeque::new(), identity: nobody.clone(), revoking: false, joining: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -276,6 +285,8 @@ enum Next {
     Stable,
     /// The worker was silent too long, or asked to leave: joins when it polls.
     Away,
+    /// It cannot go on, which the worker was told: waits for its end.
+    Out,
     Closed,
 }
 
@@ -296,6 +307,7 @@ impl Member {
                     let polls = self.shared.polls.load(Ordering::Acquire);
                     self.wait_for_poll(polls).await
                 }
+                Next::Out => self.or_command(std::future::pending::<Next>()).await.unwrap_or_else(|next| next),
                 Next::Closed => return,
             };
         }
@@ -312,7 +324,7 @@ impl Member {
 
     fn set_identity(&self, generation: i32, member_id: &str) {
         let mut state = self.shared.lock();
-        state.identity = Identity { generation, member_id: Arc::from(member_id) };
+        (state.identity.generation, state.identity.member_id) = (generation, Arc::from(member_id));
         self.shared.identities.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -344,8 +356,10 @@ impl Member {
     fn lose(&mut self, forget_id: bool) {
         let owned: Vec<_> = std::mem::take(&mut self.owned).into_iter().collect();
         self.shared.change(|state| {
-            let member_id = if forget_id { Arc::from("") } else { state.identity.member_id.clone() };
-            state.identity = Identity { generation: -1, member_id };
+            state.identity.generation = -1;
+            if forget_id {
+                state.identity.member_id = Arc::from("");
+            }
             // A revocation that still waits speaks of the same partitions; being lost is the stronger news.
             state.events.retain(|event| matches!(event, Event::Failed(_)));
             if !owned.is_empty() {
@@ -387,6 +401,9 @@ impl Member {
             rebalance_timeout_ms: self.config.max_poll_interval.as_millis() as u64,
             protocol_type: "consumer".to_owned(),
             protocols: self.config.assignors.iter().map(|assignor| (assignor.name().to_owned(), metadata.clone())).collect(),
+            group_instance_id: self.config.group_instance_id.clone(),
+            // Back as the leader of a group where nothing else has changed, it need not hand anything out.
+            skips_assignment: true,
             ..JoinGroup::default()
         };
         let joined = self.broker.join_group(request);
@@ -407,27 +424,47 @@ impl Member {
                     return next;
                 }
             }
+            ErrorCode::FencedInstanceId => return self.fenced(error),
             _ => {
                 let text = format!("group '{}' cannot be joined: {error}", self.group);
                 self.shared.push(Event::Failed(ClientError::with_source(ClientErrorKind::Config, text, error)));
-                return match self.or_command(std::future::pending::<()>()).await {
-                    Ok(()) => Next::Closed,
-                    Err(next) => next,
-                };
+                return Next::Out;
             }
         }
         Next::Join
+    }
+
+    /// Another has this member's own name: to join again would only put that one out in turn, and so on.
+    fn fenced(&mut self, error: broker_core::Error) -> Next {
+        self.lose(true);
+        let name = self.config.group_instance_id.as_deref().unwrap_or_default();
+        let text =
+            format!("group '{}': another member is '{name}' now, by group.instance.id; give each a name of its own", self.group);
+        self.shared.push(Event::Failed(ClientError::with_source(ClientErrorKind::Config, text, error)));
+        Next::Out
+    }
+
+    /// Leaves the group. A static member does not: its place is kept until its session ends, should it come back.
+    fn leave_group(&self) {
+        let identity = self.identity();
+        if identity.instance.is_none() && !identity.member_id.is_empty() {
+            // A member that was put out already has left.
+            let _ = self.broker.leave_group(&self.group, identity.to_broker());
+        }
     }
 
     async fn sync(&mut self, reply: JoinGroupReply) -> Next {
         self.set_identity(reply.generation, &reply.member_id);
         self.leads = reply.leader == reply.member_id;
         let assignments = if self.leads { self.assign(&reply) } else { Vec::new() };
+        // What the coordinator keeps from before the leader came back is not handed out anew.
+        let assignments = if reply.skip_assignment { Vec::new() } else { assignments };
         let request = SyncGroup {
             group: self.group.clone(),
             generation: reply.generation,
             member_id: reply.member_id.clone(),
             assignments,
+            group_instance_id: self.config.group_instance_id.clone(),
             ..SyncGroup::default()
         };
         let synced = self.broker.sync_group(request);
@@ -503,15 +540,18 @@ impl Member {
             };
             if beat {
                 let identity = self.identity();
-                let alive = self.broker.heartbeat(&self.group, MemberIdentity::of(identity.generation, &identity.member_id));
-                let fenced = alive.is_err_and(|error| error.code() != ErrorCode::RebalanceInProgress);
-                if fenced || self.is_late() {
-                    if !fenced {
-                        let _ =
-                            self.broker.leave_group(&self.group, MemberIdentity::of(identity.generation, &identity.member_id));
+                match self.broker.heartbeat(&self.group, identity.to_broker()) {
+                    Err(error) if error.code() == ErrorCode::FencedInstanceId => return Some(self.fenced(error)),
+                    Err(error) if error.code() != ErrorCode::RebalanceInProgress => {
+                        self.lose(true);
+                        return Some(Next::Join);
                     }
-                    self.lose(true);
-                    return Some(if fenced { Next::Join } else { Next::Away });
+                    _ if self.is_late() => {
+                        self.leave_group();
+                        self.lose(true);
+                        return Some(Next::Away);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -549,7 +589,7 @@ impl Member {
                 }
                 Step::Beat if self.is_late() => {
                     tracing::warn!(target: "kafka_listener::client", group = %self.group, member = %identity.member_id, limit = ?self.config.max_poll_interval, "no poll for max.poll.interval.ms: the member leaves");
-                    let _ = self.broker.leave_group(&self.group, MemberIdentity::of(identity.generation, &identity.member_id));
+                    self.leave_group();
                     self.lose(true);
                     return Next::Away;
                 }
@@ -585,9 +625,10 @@ impl Member {
     }
 
     fn beat(&mut self, identity: &Identity) -> Option<Next> {
-        match self.broker.heartbeat(&self.group, MemberIdentity::of(identity.generation, &identity.member_id)) {
+        match self.broker.heartbeat(&self.group, identity.to_broker()) {
             Ok(()) => None,
             Err(error) if error.code() == ErrorCode::RebalanceInProgress => Some(Next::Join),
+            Err(error) if error.code() == ErrorCode::FencedInstanceId => Some(self.fenced(error)),
             Err(error) => {
                 tracing::info!(target: "kafka_listener::client", group = %self.group, %error, "the member was put out; joining anew");
                 self.lose(error.code() == ErrorCode::UnknownMemberId);
@@ -633,11 +674,7 @@ impl Member {
     }
 
     fn obey(&mut self, command: Option<Command>) -> Next {
-        let identity = self.identity();
-        if !identity.member_id.is_empty() {
-            // A member that was put out already has left.
-            let _ = self.broker.leave_group(&self.group, MemberIdentity::of(identity.generation, &identity.member_id));
-        }
+        self.leave_group();
         match command {
             Some(Command::Leave(done)) => {
                 self.lose(true);

@@ -122,7 +122,7 @@ fn client_error(error: broker_core::Error) -> ClientError {
         ErrorCode::OffsetOutOfRange => ClientErrorKind::OffsetOutOfRange,
         ErrorCode::UnknownTopicOrPartition => ClientErrorKind::UnknownTopicOrPartition,
         ErrorCode::TopicAlreadyExists => ClientErrorKind::TopicExists,
-        ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId => ClientErrorKind::Fenced,
+        ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId => ClientErrorKind::Fenced,
         ErrorCode::RebalanceInProgress => ClientErrorKind::RebalanceInProgress,
         ErrorCode::RequestTimedOut => ClientErrorKind::Timeout,
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => ClientErrorKind::RecordTooLarge,

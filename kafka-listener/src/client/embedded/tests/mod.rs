@@ -3,6 +3,7 @@
 mod group;
 mod reading;
 mod sending;
+mod statics;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,111 @@
+//! Static members: who has a name of its own (`group.instance.id`) keeps its place while it is away.
+
+use super::*;
+
+fn named(name: &str) -> Properties {
+    settings("g").with("group.instance.id", name).with("session.timeout.ms", 10_000)
+}
+
+/// Polls a little: what it is told, if anything but records.
+async fn glance(consumer: &mut Box<dyn Consumer>) -> Option<String> {
+    match consumer.poll(Duration::from_millis(10)).await {
+        Ok(Polled::Records(_)) => None,
+        Ok(other) => Some(format!("{other:?}")),
+        Err(error) => Some(format!("error {:?}: {error}", error.kind())),
+    }
+}
+
+/// Two members that own a partition each; the first of them is the leader.
+async fn both(backend: &EmbeddedBackend, strategy: &str) -> [Box<dyn Consumer>; 2] {
+    topic(backend, "t", 2);
+    let with = |name| named(name).with("partition.assignment.strategy", strategy);
+    let mut all = ["a", "b"].map(|name| subscribed(backend, &with(name), &["t"]));
+    for _ in 0..20 {
+        for consumer in &mut all {
+            let _ = consumer.poll(Duration::from_millis(10)).await.expect("polled");
+        }
+    }
+    assert_eq!(all.each_ref().map(|consumer| consumer.assignment().len()), [1, 1]);
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_back_in_time_has_what_it_had_and_nobody_notices() {
+    for strategy in ["range", "cooperative-sticky"] {
+        // The leader, and one who is not.
+        for back in [0, 1] {
+            let backend = backend();
+            let [first, second] = both(&backend, strategy).await;
+            let (gone, mut other, name) = if back == 0 { (first, second, "a") } else { (second, first, "b") };
+            let (had, keeps) = (gone.assignment(), other.assignment());
+            gone.close().await.expect("closed");
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert_eq!(glance(&mut other).await, None, "{strategy}, {name} is away");
+            }
+            let mut again = subscribed(&backend, &named(name).with("partition.assignment.strategy", strategy), &["t"]);
+            assert!(poll(&mut again).await.starts_with("assigned"), "{strategy}, {name}");
+            assert_eq!(again.assignment(), had);
+            // It may commit, and goes on beating.
+            let commit = CommitOffset { topic_partition: had[0].clone(), offset: 0 };
+            again.commit(&[commit]).await.expect("committed");
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert_eq!((glance(&mut other).await, glance(&mut again).await), (None, None), "{strategy}, {name} is back");
+            }
+            assert_eq!(other.assignment(), keeps);
+            // The leader still sees to what comes.
+            backend.broker.create_partitions("t", 4).expect("grown");
+            for _ in 0..40 {
+                let _ = (glance(&mut other).await, glance(&mut again).await);
+            }
+            assert_eq!(other.assignment().len() + again.assignment().len(), 4, "{strategy}, {name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stays_away_for_a_session_is_out() {
+    let backend = backend();
+    let [first, mut second] = both(&backend, "range").await;
+    first.close().await.expect("closed");
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(second.assignment().len(), 1);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(poll(&mut second).await.starts_with("revoked"));
+    assert_eq!(poll(&mut second).await, "assigned [t-0@0 t-1@0]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_of_one_name_the_second_stays() {
+    let backend = backend();
+    topic(&backend, "t", 1);
+    let mut first = subscribed(&backend, &named("a"), &["t"]);
+    assert_eq!(poll(&mut first).await, "assigned [t-0@0]");
+    let mut second = subscribed(&backend, &named("a"), &["t"]);
+    assert_eq!(poll(&mut second).await, "assigned [t-0@0]");
+    let commit = CommitOffset { topic_partition: TopicPartition::new("t", 0), offset: 0 };
+    let error = first.commit(std::slice::from_ref(&commit)).await.expect_err("it is another's");
+    assert_eq!(error.kind(), ClientErrorKind::Fenced, "{error}");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(poll(&mut first).await, "lost [t-0]");
+    let told = glance(&mut first).await.expect("an error");
+    assert!(told.contains("Config") && told.contains("another member is 'a' now"), "{told}");
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(glance(&mut second).await, None, "nobody puts it out");
+    }
+    first.close().await.expect("closed");
+    second.commit(&[commit]).await.expect("committed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_poll_for_too_long_comes_back_to_what_it_had() {
+    let backend = backend();
+    topic(&backend, "t", 1);
+    let mut only = subscribed(&backend, &named("a").with("max.poll.interval.ms", 20_000), &["t"]);
+    assert_eq!(poll(&mut only).await, "assigned [t-0@0]");
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert_eq!(poll(&mut only).await, "lost [t-0]");
+    assert_eq!(poll(&mut only).await, "assigned [t-0@0]");
+}
