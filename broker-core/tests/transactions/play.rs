@@ -1,0 +1,280 @@
+//! The producers, and what they do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use broker_core::{Broker, Error, ErrorCode, NewTopic};
+
+use crate::ledger::{Fate, Ledger, PARTITIONS, Transaction};
+use crate::view::{self, batch, partition};
+
+const IDS: [&str; 3] = ["ann", "bob", "cat"];
+const OPERATIONS: usize = 60;
+const TIMEOUT_MS: i32 = 3000;
+
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// An instance of a producer: one that was replaced does not know it.
+struct Producer {
+    id: &'static str,
+    producer: (i64, i16),
+    /// The number of its transaction, from its first partition on.
+    open: Option<usize>,
+    within: Vec<usize>,
+    /// By place, where it goes on and what it sent last.
+    sequences: BTreeMap<usize, i32>,
+    last: Option<Sent>,
+}
+
+#[derive(Clone)]
+struct Sent {
+    place: usize,
+    sequence: i32,
+    values: Vec<String>,
+    base: i64,
+}
+
+pub struct Play {
+    broker: Broker,
+    ledger: Arc<Mutex<Ledger>>,
+    random: Random,
+    producers: Vec<Producer>,
+    values: usize,
+}
+
+/// Whether an end was refused for good: another instance, or the coordinator, has ended it.
+fn is_over(error: &Error) -> bool {
+    use ErrorCode::{InvalidProducerEpoch, InvalidTxnState, ProducerFenced};
+    matches!(error.code(), InvalidProducerEpoch | InvalidTxnState | ProducerFenced)
+}
+
+impl Play {
+    pub fn new(broker: Broker, ledger: Arc<Mutex<Ledger>>, seed: u64) -> Self {
+        Self { broker, ledger, random: Random(seed), producers: Vec::new(), values: 0 }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("sound")
+    }
+
+    pub async fn run(mut self) {
+        for name in ["cached", "synced"] {
+            let mut topic = NewTopic::new(name).partitions(2);
+            topic.configs.insert("segment.bytes".to_owned(), "1024".to_owned());
+            if name == "synced" {
+                topic.configs.insert("flush.messages".to_owned(), "1".to_owned());
+            }
+            self.broker.create_topic(&topic).expect("made");
+        }
+        self.ledger().ready = true;
+        for number in 0..OPERATIONS {
+            self.operation().await.unwrap_or_else(|what| panic!("operation {number}: {what}"));
+            let now = self.broker.clock().wall_ms();
+            self.ledger().now = now;
+            view::while_running(&self.broker, &self.ledger()).unwrap_or_else(|what| panic!("after operation {number}: {what}"));
+        }
+        view::after_time_outs(&self.broker).await.unwrap_or_else(|what| panic!("in the end: {what}"));
+        view::while_running(&self.broker, &self.ledger()).unwrap_or_else(|what| panic!("in the end: {what}"));
+    }
+
+    async fn operation(&mut self) -> Result<(), String> {
+        let kind = self.random.below(100);
+        if self.producers.len() < 2 || kind < 8 {
+            return self.come().await;
+        }
+        let who = self.random.below(self.producers.len() as u64) as usize;
+        match kind {
+            0..50 => self.write(who).await,
+            50..55 => self.again(who).await,
+            55..60 => self.write_outside(who),
+            60..84 => self.end(who, true).await,
+            84..92 => self.end(who, false).await,
+            _ => {
+                let longest = if kind < 95 { 2 * TIMEOUT_MS as u64 } else { 300 };
+                tokio::time::sleep(Duration::from_millis(self.random.below(longest))).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// A new instance comes; the one before is not told.
+    async fn come(&mut self) -> Result<(), String> {
+        let id = IDS[self.random.below(IDS.len() as u64) as usize];
+        if !self.ledger().ids.iter().any(|known| known == id) {
+            self.ledger().ids.push(id.to_owned());
+        }
+        // What is open of it, is aborted by this at the latest when it is answered.
+        let open: Vec<usize> = self.producers.iter().filter(|one| one.id == id).filter_map(|one| one.open).collect();
+        for number in open {
+            self.ledger().transactions[number].over = true;
+        }
+        let producer = view::init(&self.broker, id, TIMEOUT_MS).await?;
+        let fresh = Producer { id, producer, open: None, within: Vec::new(), sequences: BTreeMap::new(), last: None };
+        // Of three instances the oldest goes.
+        if self.producers.iter().filter(|one| one.id == id).count() > 2
+            && let Some(oldest) = self.producers.iter().position(|one| one.id == id)
+        {
+            self.producers.remove(oldest);
+        }
+        self.producers.push(fresh);
+        Ok(())
+    }
+
+    /// What it has open is no more, and it is of no use: it was told so.
+    fn fenced(&mut self, who: usize) -> Result<(), String> {
+        let one = self.producers.remove(who);
+        if let Some(number) = one.open {
+            self.ledger().transactions[number].over = true;
+        }
+        Ok(())
+    }
+
+    /// Which end it has asked for without an answer: it asks for the same again, before it does anything else.
+    fn asked_for(&self, who: usize) -> Option<bool> {
+        let ledger = self.ledger();
+        let one = &ledger.transactions[self.producers[who].open?];
+        (one.fate != Fate::Never || one.abort_asked).then_some(one.fate != Fate::Never)
+    }
+
+    async fn write(&mut self, who: usize) -> Result<(), String> {
+        if let Some(commits) = self.asked_for(who) {
+            return self.end(who, commits).await;
+        }
+        let place = self.random.below(PARTITIONS.len() as u64) as usize;
+        let partition = partition(&self.broker, place)?;
+        let (id, producer) = (self.producers[who].id, self.producers[who].producer);
+        if !self.producers[who].within.contains(&place) {
+            let added = self.broker.add_partitions_to_transaction(id, producer, &[partition.topic_partition().clone()]).await;
+            match added {
+                Ok(()) => {}
+                Err(error) if is_over(&error) => return self.fenced(who),
+                Err(error) if error.code() == ErrorCode::ConcurrentTransactions => return Ok(()),
+                Err(error) => return Err(format!("{id}: {error}")),
+            }
+            let deadline = self.broker.clock().wall_ms() + i64::from(TIMEOUT_MS);
+            if self.producers[who].open.is_none() {
+                let mut ledger = self.ledger();
+                ledger.transactions.push(Transaction { deadline, ..Transaction::default() });
+                let number = ledger.transactions.len() - 1;
+                drop(ledger);
+                self.producers[who].open = Some(number);
+            }
+            self.producers[who].within.push(place);
+        }
+        let sequence = self.producers[who].sequences.get(&place).copied().unwrap_or(0);
+        let count = 1 + self.random.below(4) as usize;
+        let values: Vec<String> = (self.values..self.values + count).map(|number| format!("{id} {number}")).collect();
+        self.values += count;
+        let bytes = batch(&self.broker, producer, sequence, &values);
+        let produced = match self.broker.produce_in_transaction(id, &partition, bytes) {
+            Ok(produced) => produced,
+            // Its time was over.
+            Err(error) if is_over(&error) || error.code() == ErrorCode::TransactionAbortable => return self.fenced(who),
+            Err(error) => return Err(format!("{id} to {place}: {error}")),
+        };
+        partition.acknowledged(produced.end_offset).await.map_err(|error| error.to_string())?;
+        let one = &mut self.producers[who];
+        one.sequences.insert(place, sequence + count as i32);
+        one.last = Some(Sent { place, sequence, values: values.clone(), base: produced.base_offset });
+        let number = one.open.expect("it has begun");
+        let records = (produced.base_offset..).zip(values).map(|(offset, value)| (place, offset, value));
+        self.ledger().transactions[number].records.extend(records);
+        Ok(())
+    }
+
+    /// It sends its last batch once more, as if the answer had been lost.
+    async fn again(&mut self, who: usize) -> Result<(), String> {
+        let one = &self.producers[who];
+        let (Some(sent), Some(_)) = (one.last.clone(), one.open) else { return Ok(()) };
+        let partition = partition(&self.broker, sent.place)?;
+        let bytes = batch(&self.broker, one.producer, sent.sequence, &sent.values);
+        match self.broker.produce_in_transaction(one.id, &partition, bytes) {
+            Ok(produced) if produced.base_offset == sent.base => Ok(()),
+            Ok(produced) => Err(format!("sent again: at {} before, now at {}", sent.base, produced.base_offset)),
+            Err(error) if is_over(&error) || error.code() == ErrorCode::TransactionAbortable => self.fenced(who),
+            Err(error) => Err(format!("sent again: {error}")),
+        }
+    }
+
+    /// To a partition that is not part of its transaction: nothing is written.
+    fn write_outside(&mut self, who: usize) -> Result<(), String> {
+        let one = &self.producers[who];
+        let Some(place) = (0..PARTITIONS.len()).find(|place| !one.within.contains(place)) else { return Ok(()) };
+        let partition = partition(&self.broker, place)?;
+        let (end, sequence) = (partition.end_offset(), one.sequences.get(&place).copied().unwrap_or(0));
+        let bytes = batch(&self.broker, one.producer, sequence, &["outside".to_owned()]);
+        match self.broker.produce_in_transaction(one.id, &partition, bytes) {
+            Ok(produced) => Err(format!("{} wrote outside of its transaction: {produced:?}", one.id)),
+            Err(_) if partition.end_offset() == end => Ok(()),
+            Err(error) => Err(format!("{} was refused, and wrote: {error}", one.id)),
+        }
+    }
+
+    async fn end(&mut self, who: usize, commits: bool) -> Result<(), String> {
+        let (id, producer, open) = (self.producers[who].id, self.producers[who].producer, self.producers[who].open);
+        let Some(number) = open else { return Ok(()) };
+        let commits = self.asked_for(who).unwrap_or(commits);
+        let before = self.ledger().transactions[number].fate;
+        if commits {
+            self.ledger().transactions[number].fate = before.max_of(Fate::Maybe);
+        } else {
+            let one = &mut self.ledger().transactions[number];
+            (one.over, one.abort_asked) = (true, true);
+        }
+        let mut end = Box::pin(self.broker.end_transaction(id, producer, commits));
+        let ended = if self.random.below(6) == 0 {
+            // Its connection is lost: before anything is told, or on the way.
+            if self.random.below(2) == 0 {
+                let _ = end.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            }
+            return Ok(());
+        } else {
+            end.await
+        };
+        let over = match ended {
+            Ok(()) => {
+                if commits {
+                    self.ledger().transactions[number].fate = Fate::Committed;
+                }
+                true
+            }
+            Err(error) if error.code() == ErrorCode::ConcurrentTransactions => false,
+            Err(error) if is_over(&error) => {
+                if before == Fate::Never {
+                    self.ledger().transactions[number].fate = Fate::Never;
+                }
+                return self.fenced(who);
+            }
+            Err(error) => return Err(format!("{id}: {error}")),
+        };
+        if over {
+            self.ledger().transactions[number].over = true;
+            let one = &mut self.producers[who];
+            (one.open, one.last) = (None, None);
+            one.within.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Fate {
+    fn max_of(self, other: Self) -> Self {
+        if self == Self::Committed { self } else { other }
+    }
+}

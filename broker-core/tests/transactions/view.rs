@@ -1,0 +1,132 @@
+//! What who reads sees.
+
+use std::time::Duration;
+
+use broker_core::record::{BatchBuilder, batches};
+use broker_core::{Broker, CommittedOnly, ErrorCode, PartitionHandle};
+
+use crate::ledger::{Fate, Ledger, PARTITIONS, Transaction, View};
+
+/// Longer than any transaction may be open.
+const ALL_TIME_OUTS: Duration = Duration::from_secs(5);
+/// How often a producer comes again before that counts as hanging.
+const PATIENCE: usize = 10;
+
+pub fn partition(broker: &Broker, place: usize) -> Result<PartitionHandle, String> {
+    broker.partition(PARTITIONS[place].0, PARTITIONS[place].1).map_err(|error| error.to_string())
+}
+
+fn view(partition: &PartitionHandle) -> Result<View, String> {
+    let stable = partition.stable_offset();
+    let (mut seen, mut next) = (Vec::new(), partition.log_start());
+    while next < stable {
+        let before = next;
+        let fetched = partition.fetch_committed(next, 300).map_err(|error| error.to_string())?;
+        let mut only = CommittedOnly::new(fetched.aborted);
+        for batch in fetched.batches.iter().flat_map(batches) {
+            let batch = batch.map_err(|error| error.to_string())?;
+            next = batch.last_offset() + 1;
+            if !only.leaves_out(&batch) {
+                for record in batch.records() {
+                    let record = record.map_err(|error| error.to_string())?;
+                    seen.push((record.offset, String::from_utf8_lossy(record.value().unwrap_or_default()).into_owned()));
+                }
+            }
+        }
+        if next == before {
+            return Err(format!("{:?}: nothing is read at {next}", partition.topic_partition()));
+        }
+    }
+    Ok(View { stable, seen })
+}
+
+fn views(broker: &Broker) -> Result<Vec<View>, String> {
+    (0..PARTITIONS.len()).map(|place| view(&partition(broker, place)?)).collect()
+}
+
+/// The broker runs: what is seen is as told, and nothing at or behind what is undecided.
+pub fn while_running(broker: &Broker, ledger: &Ledger) -> Result<(), String> {
+    ledger.compare(&views(broker)?, false)?;
+    for (place, first) in ledger.undecided(broker.clock().wall_ms()) {
+        let stable = partition(broker, place)?.stable_offset();
+        if stable > first {
+            return Err(format!("{:?} is stable to {stable}, a transaction is open from {first}", PARTITIONS[place]));
+        }
+    }
+    Ok(())
+}
+
+/// The producer of an id, which comes again as long as it is told to.
+pub async fn init(broker: &Broker, id: &str, timeout_ms: i32) -> Result<(i64, i16), String> {
+    for _ in 0..PATIENCE {
+        match broker.init_transactional_producer(id, timeout_ms, None).await {
+            Ok(producer) => return Ok(producer),
+            Err(error) if error.code() == ErrorCode::ConcurrentTransactions => {
+                tokio::time::sleep(Duration::from_millis(50)).await
+            }
+            Err(error) => return Err(format!("{id} cannot begin: {error}")),
+        }
+    }
+    Err(format!("{id} is told to come again for ever"))
+}
+
+/// A batch of a producer with these values.
+pub fn batch(broker: &Broker, (id, epoch): (i64, i16), sequence: i32, values: &[String]) -> bytes::BytesMut {
+    let mut builder = BatchBuilder::new();
+    builder.producer(id, epoch, sequence);
+    builder.transactional();
+    for value in values {
+        builder.append(broker.clock().wall_ms(), None, Some(value.as_bytes()), &[]);
+    }
+    builder.build()
+}
+
+/// No transaction is open any more: everything is stable.
+fn is_stable(broker: &Broker) -> Result<(), String> {
+    for (place, id) in PARTITIONS.iter().enumerate() {
+        let partition = partition(broker, place)?;
+        let (stable, end) = (partition.stable_offset(), partition.end_offset());
+        if stable != end {
+            return Err(format!("{id:?} is stable to {stable} only, it ends at {end}"));
+        }
+    }
+    Ok(())
+}
+
+/// All time-outs have passed, and nobody has come again: nothing hangs.
+pub async fn after_time_outs(broker: &Broker) -> Result<(), String> {
+    tokio::time::sleep(ALL_TIME_OUTS).await;
+    is_stable(broker)
+}
+
+/// The machine had stopped: what was told counts, what was open is aborted, and it goes on.
+pub async fn after_stop(broker: Broker, ledger: &Ledger, lost: bool) -> Result<(), String> {
+    if !ledger.ready {
+        return Ok(());
+    }
+    // Somebody comes, as somebody does where a broker is used.
+    init(&broker, "another", 1000).await?;
+    ledger.compare(&views(&broker)?, lost)?;
+    after_time_outs(&broker).await?;
+    let mut ledger = ledger.clone();
+    ledger.compare(&views(&broker)?, lost)?;
+    for id in ledger.ids.clone() {
+        let producer = init(&broker, &id, 1000).await?;
+        let mut next = Transaction { fate: Fate::Committed, ..Transaction::default() };
+        for place in 0..PARTITIONS.len() {
+            let (partition, value) = (partition(&broker, place)?, format!("{id} after"));
+            let told = async {
+                broker.add_partitions_to_transaction(&id, producer, &[partition.topic_partition().clone()]).await?;
+                let batch = batch(&broker, producer, 0, std::slice::from_ref(&value));
+                let produced = broker.produce_in_transaction(&id, &partition, batch)?;
+                partition.acknowledged(produced.end_offset).await?;
+                Ok::<_, broker_core::Error>(produced.base_offset)
+            };
+            next.records.push((place, told.await.map_err(|error| format!("{id} does not go on: {error}"))?, value));
+        }
+        broker.end_transaction(&id, producer, true).await.map_err(|error| format!("{id} does not commit: {error}"))?;
+        ledger.transactions.push(next);
+    }
+    ledger.compare(&views(&broker)?, lost)?;
+    is_stable(&broker)
+}
