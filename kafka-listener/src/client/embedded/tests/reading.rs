@@ -217,3 +217,31 @@ fn the_brokers_limits_are_checked_with_the_settings() {
     assert_eq!(problems[0].to_string(), "session.timeout.ms = 5000: this broker allows 6000 to 1800000");
     assert!(backend.consumer(&short).is_err());
 }
+
+/// A member goes on, in this process, where the group's offset is; what a transaction is about to store is none yet.
+#[tokio::test(start_paused = true)]
+async fn an_offset_that_a_transaction_stores_counts_once_it_is_committed() {
+    let backend = backend();
+    topic(&backend, "t", 1);
+    send(&producer(&backend), "t", 0, 0..9).await;
+    let broker = &backend.broker;
+    let x = broker.init_transactional_producer("x", 60_000, None).await.expect("given");
+    let partition = TopicPartition::new("t", 0);
+    let nobody = broker_core::MemberIdentity::administrator();
+    let commit = |offset| broker_core::OffsetCommit { topic: "t", partition: 0, offset, leader_epoch: -1, metadata: "" };
+    broker.commit_offsets("g", nobody, &[commit(2)]).expect("stored");
+    for (commits, before, after) in [(false, 2, 2), (true, 2, 6)] {
+        broker.add_offsets_to_transaction("x", x, "g").await.expect("added");
+        broker.txn_offset_commit("x", x, "g", nobody, &[commit(6)]).expect("asked").remove(0).expect("stored");
+        for offset in [before, after] {
+            let mut consumer = subscribed(&backend, &settings("g"), &["t"]);
+            assert_eq!(poll(&mut consumer).await, format!("assigned [t-0@{offset}]"));
+            let stored = consumer.committed(std::slice::from_ref(&partition)).await.expect("read");
+            assert_eq!(stored[0].as_ref().map(|stored| stored.offset), Some(offset));
+            consumer.close().await.expect("closed");
+            if broker.describe_transaction("x").expect("known").state.name() == "Ongoing" {
+                broker.end_transaction("x", x, commits).await.expect("ended");
+            }
+        }
+    }
+}
