@@ -20,15 +20,15 @@ mod users;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use open::BrokerBuilder;
 pub use topics::{NewTopic, TopicDescription};
 
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
-use crate::partition::{PartitionHandle, Surroundings};
-use crate::runtime::{Counter, Driver, Kept, Random, Shard, Syncer, TransactionCoordinator, Upkeep};
+use crate::partition::{DataSignal, PartitionHandle, Surroundings, WatchGuard};
+use crate::runtime::{Counter, Driver, Kept, Random, Shard, Syncer, TransactionCoordinator, TransactionShard, Upkeep};
 use crate::storage::Disk;
 use crate::time::Clock;
 
@@ -116,23 +116,38 @@ impl Broker {
 
     /// A partition to read only, which may be one of the broker's own topics: of those, one that holds nothing yet is `None`.
     pub fn partition_to_read(&self, topic: &str, partition: i32) -> Result<Option<PartitionHandle>, Error> {
-        let number = usize::try_from(partition).unwrap_or(usize::MAX);
-        let absent = |have: usize| {
-            let text = format!("{topic}-{partition} does not exist: it has {have}");
-            Error::new(ErrorCode::UnknownTopicOrPartition, text)
-        };
         match topic {
-            internal::OFFSETS_TOPIC => {
-                let shard = self.0.shards.get(number).ok_or_else(|| absent(self.0.shards.len()))?;
-                Ok(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned())
-            }
+            internal::OFFSETS_TOPIC => Ok(self.offsets_shard(partition)?.partition().cloned()),
             internal::TRANSACTIONS_TOPIC if self.0.transactions.is_used() => {
-                let mut shards = self.0.transactions.shards();
-                let have = shards.len();
-                Ok(shards.nth(number).ok_or_else(|| absent(have))?.partition().cloned())
+                Ok(self.transactions_shard(partition)?.partition().cloned())
             }
             _ => self.partition(topic, partition).map(Some),
         }
+    }
+
+    /// Calls `signal` on every append to a partition, and when it is deleted, until the guard is dropped. Of the broker's own topics a
+    /// partition that holds nothing yet can be watched, too.
+    pub fn watch(&self, topic: &str, partition: i32, signal: &Arc<DataSignal>) -> Result<WatchGuard, Error> {
+        match topic {
+            internal::OFFSETS_TOPIC => Ok(self.offsets_shard(partition)?.watch(signal)),
+            internal::TRANSACTIONS_TOPIC if self.0.transactions.is_used() => {
+                Ok(self.transactions_shard(partition)?.watch(signal))
+            }
+            _ => Ok(self.partition(topic, partition)?.watch(signal)),
+        }
+    }
+
+    fn offsets_shard(&self, partition: i32) -> Result<MutexGuard<'_, Shard>, Error> {
+        let shard = usize::try_from(partition).ok().and_then(|number| self.0.shards.get(number));
+        let shard = shard.ok_or_else(|| absent(internal::OFFSETS_TOPIC, partition, self.0.shards.len()))?;
+        Ok(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn transactions_shard(&self, partition: i32) -> Result<MutexGuard<'_, TransactionShard>, Error> {
+        let mut shards = self.0.transactions.shards();
+        let have = shards.len();
+        let shard = usize::try_from(partition).ok().and_then(|number| shards.nth(number));
+        shard.ok_or_else(|| absent(internal::TRANSACTIONS_TOPIC, partition, have))
     }
 
     /// Counts changes of topics and partitions.
@@ -167,6 +182,11 @@ impl Broker {
         self.0.store.partitions().iter().map(PartitionHandle::sync).fold(Ok(()), Result::and)?;
         self.0.store.checkpoint()
     }
+}
+
+fn absent(topic: &str, partition: i32, have: usize) -> Error {
+    let text = format!("{topic}-{partition} does not exist: it has {have}");
+    Error::new(ErrorCode::UnknownTopicOrPartition, text)
 }
 
 impl fmt::Debug for Broker {

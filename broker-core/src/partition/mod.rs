@@ -37,6 +37,7 @@ pub use aborted::{AbortedTransaction, CommittedOnly};
 pub(crate) use flush::Flusher;
 use flush::{Ask, Flushing};
 use producer_state::{Appended, ProducerBatch, ProducerStates};
+pub(crate) use signal::Watchers;
 pub use signal::{DataSignal, WatchGuard};
 pub use transactions::TransactionEnd;
 
@@ -182,6 +183,17 @@ impl PartitionHandle {
         config: impl Into<Arc<PartitionConfig>>,
         opening: Opening,
     ) -> Result<Self, Error> {
+        Self::open_watched(surroundings, id, config, opening, Watchers::default())
+    }
+
+    /// The same where somebody watches already.
+    pub(crate) fn open_watched(
+        surroundings: Arc<Surroundings>,
+        id: TopicPartition,
+        config: impl Into<Arc<PartitionConfig>>,
+        opening: Opening,
+        watchers: Watchers,
+    ) -> Result<Self, Error> {
         let config = config.into();
         let failed = |error| storage(&id, "cannot be opened", error);
         let (disk, clock) = (surroundings.disk.clone(), &surroundings.clock);
@@ -190,7 +202,7 @@ impl PartitionHandle {
         let producer_snapshot::Loaded { producers, snapshot } = loaded.map_err(failed)?;
         let (start, end) = (AtomicI64::new(log.start()), AtomicI64::new(log.end()));
         let unstable = AtomicI64::new(producers.transactions.first_unstable());
-        let (deleted, watchers) = (AtomicBool::new(false), signal::Watchers::default());
+        let deleted = AtomicBool::new(false);
         let mut flushing = Flushing::default();
         flushing.arm(&log, config.topic.flush_ms, clock.monotonic_ms());
         let state = Mutex::new(State { log, producers, snapshot, flushing });

@@ -27,9 +27,9 @@ impl DataSignal {
     }
 }
 
-/// Who is told; a lock of its own, taken only when there is somebody.
-#[derive(Debug, Default)]
-pub(super) struct Watchers(Arc<List>);
+/// Who is told; a lock of its own, taken only when there is somebody. Clones are one: there may be watchers before there is a log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watchers(Arc<List>);
 
 #[derive(Debug, Default)]
 struct List {

@@ -7,7 +7,7 @@ use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
 use crate::log::Opening;
-use crate::partition::{PartitionConfig, PartitionHandle, Surroundings};
+use crate::partition::{DataSignal, PartitionConfig, PartitionHandle, Surroundings, WatchGuard, Watchers};
 use crate::record::{BatchBuilder, RecordView, batches};
 use crate::topic_config::{CleanupPolicy, TopicConfig};
 
@@ -22,6 +22,8 @@ pub(super) struct OwnLog {
     config: PartitionConfig,
     opening: Opening,
     handle: Option<PartitionHandle>,
+    /// Who waits for its first record, and for those after it.
+    watchers: Watchers,
     builder: BatchBuilder,
     /// How much it grows at least before it is rewritten.
     rewrite_bytes: u64,
@@ -50,7 +52,18 @@ impl OwnLog {
             ..TopicConfig::default()
         };
         let (config, builder) = (PartitionConfig::new(topic, broker), BatchBuilder::new());
-        Self { surroundings, id, config, opening, handle: None, builder, rewrite_bytes, appended: 0, snapshot: 0 }
+        Self {
+            surroundings,
+            id,
+            config,
+            opening,
+            handle: None,
+            watchers: Watchers::default(),
+            builder,
+            rewrite_bytes,
+            appended: 0,
+            snapshot: 0,
+        }
     }
 
     pub fn wall_ms(&self) -> i64 {
@@ -66,10 +79,15 @@ impl OwnLog {
         self.handle.as_ref()
     }
 
+    /// Calls `signal` on every append, the first one too, until the guard is dropped.
+    pub fn watch(&self, signal: &Arc<DataSignal>) -> WatchGuard {
+        self.handle.as_ref().map_or_else(|| self.watchers.add(signal), |log| log.watch(signal))
+    }
+
     fn open(&mut self) -> Result<&PartitionHandle, Error> {
         if self.handle.is_none() {
-            let (surroundings, id) = (self.surroundings.clone(), self.id.clone());
-            self.handle = Some(PartitionHandle::open(surroundings, id, self.config.clone(), self.opening)?);
+            let (surroundings, id, watchers) = (self.surroundings.clone(), self.id.clone(), self.watchers.clone());
+            self.handle = Some(PartitionHandle::open_watched(surroundings, id, self.config.clone(), self.opening, watchers)?);
         }
         Ok(self.handle.as_ref().expect("set above"))
     }

@@ -14,7 +14,7 @@ use crate::coordinator::group::{
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
 use crate::log::Opening;
-use crate::partition::{PartitionConfig, PartitionHandle, Surroundings};
+use crate::partition::{DataSignal, PartitionConfig, PartitionHandle, Surroundings, WatchGuard, Watchers};
 use crate::record::BatchBuilder;
 use crate::topic_config::{CleanupPolicy, TopicConfig};
 
@@ -78,6 +78,8 @@ pub(crate) struct Shard {
     pub(super) config: ShardConfig,
     pub(super) groups: Groups,
     log: Option<PartitionHandle>,
+    /// Who waits for its first record, and for those after it.
+    watchers: Watchers,
     waiters: BTreeMap<ReplyToken, Waiter>,
     pub(super) builder: BatchBuilder,
     pub(super) key: Vec<u8>,
@@ -96,6 +98,7 @@ impl Shard {
             config,
             groups,
             log: None,
+            watchers: Watchers::default(),
             waiters: BTreeMap::new(),
             builder: BatchBuilder::new(),
             key: Vec::new(),
@@ -117,9 +120,8 @@ impl Shard {
     pub(super) fn log(&mut self) -> Result<&PartitionHandle, Error> {
         if self.log.is_none() {
             let config = &self.config;
-            let opened =
-                PartitionHandle::open(config.surroundings.clone(), config.id.clone(), config.partition.clone(), config.opening)?;
-            self.log = Some(opened);
+            let (surroundings, id, watchers) = (config.surroundings.clone(), config.id.clone(), self.watchers.clone());
+            self.log = Some(PartitionHandle::open_watched(surroundings, id, config.partition.clone(), config.opening, watchers)?);
         }
         Ok(self.log.as_ref().expect("set above"))
     }
@@ -127,6 +129,11 @@ impl Shard {
     /// Its log, if it has one yet.
     pub fn partition(&self) -> Option<&PartitionHandle> {
         self.log.as_ref()
+    }
+
+    /// Calls `signal` on every append, the first one too, until the guard is dropped.
+    pub fn watch(&self, signal: &Arc<DataSignal>) -> WatchGuard {
+        self.log.as_ref().map_or_else(|| self.watchers.add(signal), |log| log.watch(signal))
     }
 
     /// Appends what the builder holds; nothing is applied if it fails.

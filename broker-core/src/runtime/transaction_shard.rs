@@ -12,7 +12,7 @@ use crate::coordinator::transaction::{
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
 use crate::log::Opening;
-use crate::partition::{PartitionHandle, Surroundings};
+use crate::partition::{DataSignal, PartitionHandle, Surroundings, WatchGuard};
 
 pub(crate) struct TransactionShard {
     transactions: Transactions,
@@ -69,6 +69,11 @@ impl TransactionShard {
     /// Its log, if it has one yet.
     pub fn partition(&self) -> Option<&PartitionHandle> {
         self.log.partition()
+    }
+
+    /// Calls `signal` on every append, the first one too, until the guard is dropped.
+    pub fn watch(&self, signal: &Arc<DataSignal>) -> WatchGuard {
+        self.log.watch(signal)
     }
 
     /// Appends what is to be known by an id, and applies it.

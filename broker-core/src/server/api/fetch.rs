@@ -193,7 +193,7 @@ fn told_once(body: &mut FetchRequest) {
 
 fn watch(broker: &Broker, body: &FetchRequest, signal: &Arc<DataSignal>) -> Vec<WatchGuard> {
     let all = body.topics.iter().flat_map(|topic| topic.partitions.iter().map(|asked| (&topic.topic, asked.partition)));
-    all.filter_map(|(topic, partition)| Some(broker.partition_to_read(topic, partition).ok()??.watch(signal))).collect()
+    all.filter_map(|(topic, partition)| broker.watch(topic, partition, signal).ok()).collect()
 }
 
 fn look(client: &Client, body: &FetchRequest, budget: usize) -> Vec<Topic> {

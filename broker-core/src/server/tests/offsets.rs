@@ -1,5 +1,7 @@
 //! Offsets that a transaction stores, over the wire.
 
+use std::time::Duration;
+
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
@@ -225,4 +227,23 @@ async fn a_member_is_looked_at_where_the_version_tells_of_it() {
     let unknown = within(x, &[("t", 0, 5)]).with_group_id(GroupId(StrBytes::from_static_str("new"))).with_generation_id(3);
     bench.broker.add_offsets_to_transaction("x", x, "new").await.expect("added");
     assert_eq!(codes(&mut bench, 3, &unknown).await, [22]);
+}
+
+#[tokio::test]
+async fn a_reader_of_an_internal_partition_that_holds_nothing_yet_is_woken_by_its_first_record() {
+    let mut bench = Bench::new().await;
+    bench.broker.init_transactional_producer("another", 60_000, None).await.expect("given");
+    for (topic, partition) in [("__consumer_offsets", 42), ("__transaction_state", 20)] {
+        let parked = bench.send(11, &fetch(topic, partition, 0).with_max_wait_ms(60_000)).await;
+        // That it waits cannot be seen from here, but the bytes are there, and nobody else has anything to do.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        bench.broker.commit_offsets("g1", MemberIdentity::administrator(), &[commit(0, 3)]).expect("stored");
+        producer(&bench).await;
+        let told = tokio::time::timeout(Duration::from_secs(10), bench.receive::<FetchRequest>(11, parked)).await;
+        let told = told.unwrap_or_else(|_| panic!("{topic}-{partition}: woken within 10 s, not after its whole wait"));
+        let found = &told.responses[0].partitions[0];
+        assert_eq!((found.error_code, found.high_watermark), (0, 1), "{topic}");
+    }
 }
