@@ -239,7 +239,7 @@ impl Shard {
     fn carry_out(&mut self, effects: Effects) {
         for group in &effects.store {
             if let Err(error) = self.store_group(group) {
-                tracing::error!(target: "broker_core::group", %group, %error, "the generation could not be stored; after a restart it starts over");
+                tracing::error!(target: "broker_core::group", group = group.as_str(), error = error.to_string(), "the generation could not be stored; after a restart it starts over");
             }
         }
         for (token, reply) in effects.replies {
@@ -290,7 +290,7 @@ impl Shard {
         let wall = self.config.surroundings.clock.wall_ms();
         let expired = self.groups.expired(wall, retention_ms);
         for (group, partitions, ended) in &expired {
-            tracing::info!(target: "broker_core::group", %group, offsets = partitions.len(), ended, "offsets.retention.minutes have passed");
+            tracing::info!(target: "broker_core::group", group = group.as_str(), offsets = partitions.len(), ended, "offsets.retention.minutes have passed");
         }
         self.take_away(expired)
     }

@@ -207,7 +207,8 @@ pub(super) async fn serve_stream(stream: impl AsyncRead + AsyncWrite + Unpin, cl
     match end {
         End::Gone | End::Stopped | End::Idle => {}
         End::Io(error) => tracing::debug!(target: "broker_core::server", %peer, %error, "connection lost"),
-        end => tracing::warn!(target: "broker_core::server", %peer, cause = %end, "connection closed"),
+        // As a text, and not as it is shown: what a client named something would otherwise be lines of the log.
+        end => tracing::warn!(target: "broker_core::server", %peer, cause = end.to_string(), "connection closed"),
     }
 }
 

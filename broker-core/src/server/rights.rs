@@ -117,7 +117,7 @@ impl Client {
         }
         let error = resource.refusal(operation);
         let principal = self.subject().principal.as_str();
-        tracing::debug!(target: "broker_core::server", peer = %self.peer, principal, %error, "refused");
+        tracing::debug!(target: "broker_core::server", peer = %self.peer, principal, error = error.to_string(), "refused");
         Err(error)
     }
 

@@ -22,7 +22,7 @@ impl Groups {
             let expired: Vec<String> =
                 group.members.iter().filter(|(_, member)| silent(member)).map(|(id, _)| id.clone()).collect();
             for member in &expired {
-                tracing::info!(target: "broker_core::group", group = %id, %member, "session timed out: the member is out");
+                tracing::info!(target: "broker_core::group", group = id.as_str(), member = member.as_str(), "session timed out: the member is out");
                 group.remove(now, member, &mut effects);
             }
             let pending = group.pending.len();

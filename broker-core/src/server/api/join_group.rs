@@ -28,7 +28,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let version = request.version;
     if let Some(reason) = &body.reason {
         let (group, member, reason) = (body.group_id.as_str(), body.member_id.as_str(), reason.as_str());
-        tracing::debug!(target: "broker_core::server", %group, %member, %reason, "a member joins");
+        tracing::debug!(target: "broker_core::server", group, member, reason, "a member joins");
     }
     let session_timeout_ms = millis(body.session_timeout_ms);
     let join = JoinGroup {

@@ -26,7 +26,7 @@ pub(in crate::server) async fn answer(
         Ok(token) => {
             let mut answer = SaslAuthenticateResponse::default().with_error_message(None).with_auth_bytes(Bytes::from(token));
             if let Some(user) = client.session.user() {
-                tracing::debug!(target: "broker_core::server", peer = %client.peer, %user, "logged in");
+                tracing::debug!(target: "broker_core::server", peer = %client.peer, user, "logged in");
                 if request.version >= 1 {
                     answer.session_lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
                 }

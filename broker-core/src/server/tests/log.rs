@@ -4,6 +4,9 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::{GroupId, InitProducerIdRequest, JoinGroupRequest, TransactionalId};
+use kafka_protocol::protocol::StrBytes;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tracing::field::{Field, Visit};
@@ -16,13 +19,13 @@ use crate::server::ServerConfig;
 /// How long anything may take, of real time.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Keeps the counts of lines that have one, and what lines say.
+/// Keeps the counts of lines that have one, and what lines say, field by field.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<u64>>>, Arc<Mutex<Vec<String>>>);
 
 impl Subscriber for Heard {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
+        *metadata.level() <= Level::DEBUG
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -52,9 +55,7 @@ impl Visit for Count<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == "message" {
-            self.0.1.lock().expect("sound").push(format!("{value:?}"));
-        }
+        self.0.1.lock().expect("sound").push(format!("{}={value:?}", field.name()));
     }
 }
 
@@ -100,4 +101,31 @@ async fn rights_that_nobody_can_ever_have_are_told_of() {
         let lines = heard.1.lock().expect("sound").clone();
         assert_eq!(lines.iter().filter(|line| line.contains("nobody may do anything")).count(), told, "{lines:?}");
     }
+}
+
+#[tokio::test]
+async fn what_clients_name_things_is_no_line_of_the_log() {
+    const NAME: &str = "a\n2026-01-01 all is well";
+    let heard = Heard::default();
+    let _hears = tracing::subscriber::set_default(heard.clone());
+    let mut bench = Bench::new().await;
+    let name = || StrBytes::from_static_str(NAME);
+    let protocol = JoinGroupRequestProtocol::default().with_name(name());
+    let join = JoinGroupRequest::default().with_group_id(GroupId(name())).with_protocol_type(name());
+    let join = join.with_protocols(vec![protocol]).with_session_timeout_ms(10_000).with_rebalance_timeout_ms(10_000);
+    bench.ask(8, &join.with_reason(Some(name()))).await;
+    let init = InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(name())));
+    assert_ne!(bench.ask(3, &init.with_transaction_timeout_ms(-1)).await.error_code, 0);
+    // Without acks the only answer is the end, and a line that says why.
+    bench.send(9, &super::records::produce(NAME, 0, super::records::batch(b"v")).with_acks(0)).await;
+    assert!(bench.receive_raw().await.is_none(), "closed");
+    let deadline = Instant::now() + DEADLINE;
+    let lines = || heard.1.lock().expect("sound").clone();
+    while !lines().iter().any(|line| line == "message=connection closed") {
+        assert!(Instant::now() < deadline, "still waiting for the connection's end: {:?}", lines());
+        tokio::task::yield_now().await;
+    }
+    assert!(lines().iter().filter(|line| line.contains("all is well")).count() >= 3, "{:?}", lines());
+    let raw: Vec<_> = lines().into_iter().filter(|line| line.contains('\n')).collect();
+    assert!(raw.is_empty(), "{raw:?}");
 }
