@@ -231,3 +231,31 @@ impl Broker {
         self.0.shards.iter().map(delete).fold(Ok(()), Result::and)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::NewTopic;
+    use crate::config::BrokerConfig;
+    use crate::storage::held::HeldDisk;
+
+    #[test]
+    fn who_commits_does_not_wait_for_the_disk_while_old_commits_go() {
+        let (disk, holder) = HeldDisk::with_holder();
+        let mut config = BrokerConfig { offsets_topic_num_partitions: 1, ..BrokerConfig::default() };
+        config.offsets_topic_segment_bytes = 4000;
+        let broker = Broker::builder().disk(disk.clone()).config(config).open().expect("opened");
+        broker.create_topic(&NewTopic::new("t").partitions(1)).expect("made");
+        let commit = |offset| {
+            let commit = OffsetCommit { topic: "t", partition: 0, offset, leader_epoch: -1, metadata: "" };
+            broker.commit_offsets("g", MemberIdentity::administrator(), &[commit]).expect("committed");
+        };
+        let committed = || broker.fetch_offsets("g", None)[0].1.as_ref().map(|stored| stored.offset);
+        // Who first makes the folder durable is who rewrites, or does it for them.
+        holder.beside_making("__consumer_offsets-0", || (0..60).for_each(commit), || commit(1000));
+        assert!(committed().is_some_and(|offset| offset == 59 || offset == 1000));
+        drop(broker);
+        let names = disk.files("__consumer_offsets-0").expect("listed");
+        assert!(!names.iter().any(|name| name == "00000000000000000000.log"), "superseded: {names:?}");
+    }
+}

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError, TryLockError};
 
 use super::{PartitionHandle, State, storage};
 use crate::error::{Error, ErrorCode};
@@ -25,6 +25,8 @@ pub(super) struct Flushing {
     pub(super) must: i64,
     /// Whether a flush was asked for that has not begun.
     asked: bool,
+    /// What stands before this is superseded: it goes when everything behind is durable.
+    superseded: Option<i64>,
     /// When everything is to be durable, by the clock that measures time-outs.
     at_ms: Option<u64>,
     waiting: Vec<Waiting>,
@@ -99,16 +101,47 @@ impl PartitionHandle {
 
     /// Makes durable what somebody waits for; otherwise what the segments hold that are not appended to any more.
     pub(crate) fn flush(&self) {
+        self.state().flushing.asked = false;
+        self.remove_superseded();
         // Who waits is told how it went, and who comes next.
         let _ = self.make_durable(|state| {
-            state.flushing.asked = false;
             let all = state.flushing.must > state.log.recovery_point();
             state.log.begin_sync(all)
         });
     }
 
+    /// Everything before an offset was written again behind it.
+    pub(super) fn supersede(&self, base: i64) {
+        let mut state = self.state();
+        state.flushing.superseded = Some(base);
+        let ask = Ask { now: !std::mem::replace(&mut state.flushing.asked, true), in_time: false };
+        drop(state);
+        self.ask(ask);
+    }
+
+    /// Removes what is superseded, once everything is durable: what takes its place, and itself, since a power cut may bring it back,
+    /// and what is behind would go if it was torn then. Not while house is kept, which may take as long as a compaction, and may be
+    /// who asks: later, then.
+    fn remove_superseded(&self) {
+        let Some(base) = self.state().flushing.superseded.take() else { return };
+        if self.make_durable(|state| state.log.begin_sync(true)).is_err() {
+            return;
+        }
+        let alone = self.0.housework.try_lock();
+        let mut state = self.state();
+        if matches!(alone, Err(TryLockError::WouldBlock)) {
+            state.flushing.superseded = state.flushing.superseded.max(Some(base));
+        } else if !self.is_deleted() {
+            if let Err(error) = state.log.remove_before(base) {
+                tracing::error!(target: "broker_core::storage", partition = %self.0.id, %error, "old segments cannot be removed: no more writes are taken");
+            }
+            self.0.start.store(state.log.start(), Ordering::Release);
+        }
+    }
+
     /// Flushes if it is time; when it will be, otherwise.
     pub(crate) fn flush_in_time(&self) -> Option<u64> {
+        self.remove_superseded();
         let now = self.0.surroundings.clock.monotonic_ms();
         let at = self.state().flushing.at_ms?;
         if at > now {

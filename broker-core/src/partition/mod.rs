@@ -514,26 +514,22 @@ impl PartitionHandle {
         kept.map_err(|error| storage(&self.0.id, "takes no writes", error))
     }
 
-    /// Starts a new segment, fills it by `write`, makes it durable, then removes all segments before it. A crash in between
-    /// leaves both: read in order, they give the same. So they must not be torn where the old ones end, or what is behind would go:
-    /// those are made durable too, since a power cut may bring them back. False, with nothing done, while somebody changes files.
+    /// Starts a new segment and fills it by `write`. When that is durable, all segments before it go: that is left to who makes
+    /// partitions durable, since whoever rewrites holds a lock that a commit takes. A crash before leaves both: read in order, they
+    /// give the same. False, with nothing done, while somebody changes files.
     pub(crate) fn rewrite(&self, write: impl FnOnce(&Self) -> Result<(), Error>) -> Result<bool, Error> {
-        let _alone = match self.0.housework.try_lock() {
-            Ok(alone) => alone,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(false),
-        };
+        let alone = self.0.housework.try_lock();
+        if matches!(alone, Err(TryLockError::WouldBlock)) {
+            return Ok(false);
+        }
         let base = {
             let mut state = self.state();
             self.roll_locked(&mut state)?;
             state.log.end()
         };
         write(self)?;
-        let synced = self.make_durable(|state| state.log.begin_sync(true));
-        let log = &mut self.state().log;
-        let removed = synced.and_then(|()| log.remove_before(base));
-        self.0.start.store(log.start(), Ordering::Release);
-        removed.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
+        drop(alone);
+        self.supersede(base);
         Ok(true)
     }
 }

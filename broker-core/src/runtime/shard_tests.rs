@@ -34,10 +34,13 @@ impl Clock for Noon {
 }
 
 #[derive(Debug)]
-struct Nobody;
+struct OnTheSpot;
 
-impl Flusher for Nobody {
-    fn flush(&self, _: &PartitionHandle) {}
+impl Flusher for OnTheSpot {
+    fn flush(&self, partition: &PartitionHandle) {
+        partition.flush();
+    }
+
     fn look_again(&self) {}
 }
 
@@ -62,7 +65,7 @@ fn open_with(disk: &MemoryDisk, rewrite_bytes: u64) -> Shard {
     let config = BrokerConfig { offsets_topic_segment_bytes: rewrite_bytes, ..BrokerConfig::default() };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let is_there = disk.folders().expect("listed").iter().any(|folder| folder == FOLDER);
-    let surroundings = Arc::new(Surroundings { disk, clock: Arc::new(Noon), flusher: Arc::new(Nobody) });
+    let surroundings = Arc::new(Surroundings { disk, clock: Arc::new(Noon), flusher: Arc::new(OnTheSpot) });
     let id = TopicPartition::new("__consumer_offsets", 0);
     // Compaction leaves gaps, as the broker's checkpoints say.
     let opening = Opening { compacted_to: Some(0), ..Opening::default() };
