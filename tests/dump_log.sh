@@ -106,4 +106,17 @@ if [ -n "$states" ]; then
     [ "$records" = "$read_back" ] || { echo "dump-log: $read_back of $records records of transactions are read" >&2; exit 1; }
     ids=$(grep -oE '"transactionalId":"[^"]*"' "$out" | sort -u | wc -l)
 fi
-echo "dump-log: transactional ids: $ids; $(tr , '\n' <<<"$logs" | wc -l) logs, $batches batches, all valid, $gaps gaps where compacted; index files checked: $entries; snapshots: ${snapshots:-none}, of $producers producers; $transactions aborted transactions"
+# What the coordinator of groups wrote, within transactions and outside.
+groups=$(files log "$@" | tr , '\n' | grep '/__consumer_offsets-[0-9]*/' | paste -sd, || true)
+commits=none
+if [ -n "$groups" ]; then
+    dumped --offsets-decoder --files "$groups"
+    free_of 'exception|decode error|unknown'
+    commits=$(grep -cE '^\| offset:.* key: \{"type":"1",' "$out" || true)
+    ends=$(grep -cE '^\| offset:.* endTxnMarker: ' "$out" || true)
+    metadata=$(grep -cE '^\| offset:.* key: \{"type":"2",' "$out" || true)
+    records=$(grep -c '^| offset:' "$out" || true)
+    [ "$records" = $((commits + ends + metadata)) ] || { echo "dump-log: $commits of $records records of groups are offsets" >&2; exit 1; }
+    commits="$commits, $ends ends of transactions"
+fi
+echo "dump-log: offsets of groups: $commits; transactional ids: $ids; $(tr , '\n' <<<"$logs" | wc -l) logs, $batches batches, all valid, $gaps gaps where compacted; index files checked: $entries; snapshots: ${snapshots:-none}, of $producers producers; $transactions aborted transactions"

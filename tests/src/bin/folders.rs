@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use broker_core::record::{BatchBuilder, Codec, Compression, batches};
-use broker_core::{Broker, BrokerConfig, NewTopic, PartitionHandle, TransactionEnd};
+use broker_core::{Broker, BrokerConfig, MemberIdentity, NewTopic, OffsetCommit, PartitionHandle, TransactionEnd};
 
 /// For what a broker does in its own time.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -208,6 +208,12 @@ async fn coordinated(dir: &Path) -> Result<()> {
             builder.transactional();
             builder.append(broker.clock().wall_ms(), Some(id.as_bytes()), Some(&[round as u8; 60]), &[]);
             broker.produce_in_transaction(&id, &partition, builder.build())?;
+            let group = format!("group-{}", number % 7);
+            broker.add_offsets_to_transaction(&id, producer, &group).await?;
+            let (topic, offset) = ("coordinated", i64::from(number * 3 + round));
+            let commit = OffsetCommit { topic, partition: 0, offset, leader_epoch: 0, metadata: "within" };
+            let stored = broker.txn_offset_commit(&id, producer, &group, MemberIdentity::administrator(), &[commit])?;
+            stored.into_iter().collect::<Result<Vec<()>, _>>()?;
             match (number, round) {
                 (39, 2) => {}
                 (38, 2) => ensure!(broker.init_transactional_producer(&id, 60_000, None).await.is_err(), "it was open"),
@@ -217,6 +223,9 @@ async fn coordinated(dir: &Path) -> Result<()> {
     }
     let listed = broker.list_transactions().len();
     ensure!(listed == 40, "{listed} transactional ids");
+    let offset = |group: &str| broker.fetch_offsets(group, None).first().and_then(|(_, stored)| Some(stored.as_ref()?.offset));
+    // Of number 39, which is of group 4, the first transaction was committed, the second aborted, and the third is open.
+    ensure!(offset("group-4") == Some(39 * 3), "group-4 is at {:?}", offset("group-4"));
     Ok(broker.close().await?)
 }
 
