@@ -319,8 +319,8 @@ impl Broker {
 
     /// The topic of an id, if it is there.
     pub fn topic_by_id(&self, id: TopicId) -> Option<TopicDescription> {
-        let internal = self.internal_topics().find(|topic| topic.id == id);
-        internal.or_else(|| self.topics_now().by_id(id).map(Topic::describe))
+        let found = self.topics_now().by_id(id).map(Topic::describe);
+        found.or_else(|| self.internal_topics().find(|topic| topic.id == id))
     }
 
     /// All topics, by name, the internal ones included.
