@@ -17,7 +17,7 @@ import os
 import shlex
 import subprocess
 
-from observer import BROKER, create, stable, until_stable
+from observer import BROKER, committed, create, stable, until_stable
 from scenarios import equal, main, scenario, topic
 
 LONG, SHORT = 60_000, 1_000
@@ -91,6 +91,23 @@ def transaction_commit_and_abort():
     equal(AGENT.ask("read", "committed", one, 0, 2), ["c@0", "d@4"])
     equal(AGENT.ask("read", "uncommitted", one, 0, 3), ["c@0", "a@2", "d@4"])
     equal([stable(two, 0), stable(two, 1), stable(one)], [504, 2, 6])
+
+
+@scenario
+def transaction_consume_transform_produce():
+    source, target, group = create("txn-source"), create("txn-target"), topic("group")
+    AGENT.ask("producer", "t", topic("id"), LONG)
+    AGENT.sends("t", "commit", (source, 0, values("v", 5)))
+    AGENT.sends("t", "abort", (source, 0, ["never"]))
+    AGENT.sends("t", "commit", (source, 0, values("w", 5)))
+    first, second = at(0, values("v", 5)), at(8, values("w", 5))
+    equal(AGENT.ask("transform", "t", group, source, target, 5, "abort"), first)
+    equal(committed(group, source), None)
+    equal(AGENT.ask("transform", "t", group, source, target, 5, "commit"), first)
+    equal(committed(group, source), 5)
+    equal(AGENT.ask("transform", "t", group, source, target, 5, "commit"), second)
+    equal(committed(group, source), 13)
+    equal(AGENT.ask("read", "committed", target, 0, 10), at(6, values("V", 5)) + at(12, values("W", 5)))
 
 
 @scenario
