@@ -31,7 +31,12 @@ files() { local endings=$1; shift; find "$@" -regextype posix-extended -regex ".
 # What the tool says goes to $out.
 dumped() { tests/kafka/kafka run dump-log "$@" >"$out" 2>&1 || { tail -20 "$out" >&2; exit 1; }; }
 # It must say none of these words.
-free_of() { if grep -iE "$1" "$out" | head -20 | grep . >&2; then exit 1; fi; }
+free_of() {
+    if grep -qiE "$1" "$out"; then
+        grep -iE -m 20 "$1" "$out" >&2
+        exit 1
+    fi
+}
 
 logs=$(files log "$@")
 [ -n "$logs" ] || { echo "dump-log: no log files below $*" >&2; exit 1; }
