@@ -7,6 +7,9 @@ use super::users::is_name;
 /// What is told, and logged, of a name that no user can have.
 pub(crate) const NO_NAME: &str = "a name that no user can have: it is empty, too long, or not to be written";
 
+/// The longest first message: it is kept until the proof comes, of everybody who has not logged in. Enough for the longest name twice.
+const FIRST_MAX: usize = 8192;
+
 /// A SCRAM client's login, as the server sees it: the client's first message, then its proof.
 #[derive(Debug)]
 pub(crate) struct Conversation {
@@ -81,6 +84,9 @@ impl Conversation {
 }
 
 fn parse_first(message: &[u8]) -> Result<First<'_>, String> {
+    if message.len() > FIRST_MAX {
+        return Err(format!("a first message of {} bytes: {FIRST_MAX} bytes at most", message.len()));
+    }
     let message = std::str::from_utf8(message).map_err(|_| "a message that is no text".to_owned())?;
     // `n,,` or `y,,`, between the commas perhaps another name to act for.
     let (binding, rest) = message.split_once(',').ok_or("a first message without header")?;
@@ -169,6 +175,16 @@ mod tests {
         }
         assert!(begin("n,,n=user,r=a,tokenauth=true", "pencil").is_err_and(|told| told.contains("tokens")));
         assert_eq!(unescaped("a=2Cb=3Dc"), Ok("a,b=c".to_owned()));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_stranger_is_little() {
+        let fits = format!("n,,n=user,r={}", "x".repeat(FIRST_MAX - "n,,n=user,r=".len()));
+        assert!(begin(&fits, "pencil").is_ok());
+        for long in [format!("{fits}x"), format!("n,,n=user,r=a,ext={}", "x".repeat(FIRST_MAX))] {
+            let told = begin(&long, "pencil").expect_err("refused");
+            assert!(told.contains("8192 bytes"), "{told}");
+        }
     }
 
     #[test]
