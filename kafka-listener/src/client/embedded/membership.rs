@@ -404,7 +404,6 @@ impl Member {
             group_instance_id: self.config.group_instance_id.clone(),
             // Back as the leader of a group where nothing else has changed, it need not hand anything out.
             skips_assignment: true,
-            ..JoinGroup::default()
         };
         let joined = self.broker.join_group(request);
         match self.or_command(joined).await {
