@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::record::{BatchBuilder, batches};
-use broker_core::storage::{Disk, MemoryDisk};
+use broker_core::storage::{Disk, Fault, MemoryDisk};
 use broker_core::{Broker, NewTopic, PartitionHandle, TokioClock};
 
 fn open(disk: &MemoryDisk) -> Broker {
@@ -157,4 +157,30 @@ async fn an_idempotent_producer_is_known_although_its_records_are_gone() {
     assert_eq!((again.base_offset, again.duplicate), (first.base_offset, true));
     let again = open(&disk).partition("t", 0).expect("there").produce(batch()).expect("known");
     assert_eq!((again.base_offset, again.duplicate), (first.base_offset, true), "after a crash too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_compaction_that_could_not_be_announced_is_announced_the_next_time() {
+    let mut lost = Vec::new();
+    for syncs in 0..20 {
+        let disk = MemoryDisk::new();
+        let broker = open(&disk);
+        let partition = compacted(&broker, &[]);
+        fill(&broker, &partition);
+        tokio::time::sleep(Duration::from_secs(14)).await;
+        disk.inject(Fault::Syncs, 0);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(read(&partition).0, 1000, "nothing was compacted");
+        disk.heal();
+        // The next round is cut short somewhere, then the process is killed.
+        disk.inject(Fault::Syncs, syncs);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let left = disk.fork();
+        left.heal();
+        let partition = open(&left).partition("t", 0).expect("there");
+        if read(&partition).1 != expected() || partition.end_offset() != 1000 {
+            lost.push((syncs, partition.end_offset()));
+        }
+    }
+    assert!(lost.is_empty(), "after so many syncs, the log ended there: {lost:?}");
 }

@@ -74,4 +74,9 @@ impl PartitionHandle {
     pub(crate) fn may_have_gaps(&self) {
         self.state().log.may_have_gaps();
     }
+
+    /// Nobody was told that there may be gaps, so there are none yet.
+    pub(crate) fn has_no_gaps(&self) {
+        self.state().log.has_no_gaps();
+    }
 }

@@ -83,4 +83,9 @@ impl Log {
         // Not the log's start: what begins before there may be undecided still.
         self.compacted_to.get_or_insert(0);
     }
+
+    /// That could not be kept: nothing may be compacted before it is.
+    pub fn has_no_gaps(&mut self) {
+        self.compacted_to.take_if(|to| *to == 0);
+    }
 }
