@@ -180,6 +180,9 @@ impl Broker {
     /// committed. Its [`offsets_partition`](Self::offsets_partition) must be in the transaction, by
     /// [`add_offsets_to_transaction`](Self::add_offsets_to_transaction). `TRANSACTION_ABORTABLE` says that there is no transaction, or
     /// that the group is not in it; `INVALID_PRODUCER_EPOCH`, that the producer is fenced. An error means that nothing is stored.
+    ///
+    /// The request is made when this is called. Where a topic of the transaction asks for durability, the future completes when the
+    /// offsets are durable: a commit must not find them gone.
     pub fn txn_offset_commit(
         &self,
         transactional_id: &str,
@@ -187,15 +190,27 @@ impl Broker {
         group: &str,
         who: MemberIdentity<'_>,
         offsets: &[OffsetCommit<'_>],
-    ) -> Result<Vec<Result<(), Error>>, Error> {
+    ) -> impl Future<Output = Result<Vec<Result<(), Error>>, Error>> + Send + use<> {
+        let mut waits = None;
         let stored = self.commit_sound(group, offsets, |sound| {
-            let act = || self.shard(group).commit_within(group, who, producer, sound);
-            self.in_transaction(transactional_id, producer, &self.offsets_partition(group), act)
+            self.in_transaction_of_group(transactional_id, producer, group, |durable| {
+                let mut shard = self.shard(group);
+                let stored = shard.commit_within(group, who, producer, sound, durable);
+                waits = shard.partition().and_then(|log| log.unacknowledged().map(|end| log.acknowledged(end)));
+                stored
+            })
         });
-        stored.map_err(|error| match error.code() {
+        let stored = stored.map_err(|error| match error.code() {
             ErrorCode::ProducerFenced => Error::with_source(ErrorCode::InvalidProducerEpoch, "no offset is stored", error),
             _ => error,
-        })
+        });
+        async move {
+            let stored = stored?;
+            if let Some(acknowledged) = waits {
+                acknowledged.await?;
+            }
+            Ok(stored)
+        }
     }
 
     /// All groups, by id.

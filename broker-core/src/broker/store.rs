@@ -41,11 +41,11 @@ impl Participants for Records {
         all
     }
 
-    fn end(&self, id: &TopicPartition, end: &TransactionEnd) -> Result<Option<(PartitionHandle, i64)>, Error> {
+    fn end(&self, id: &TopicPartition, end: &TransactionEnd, durable: bool) -> Result<Option<(PartitionHandle, i64)>, Error> {
         if &*id.topic == OFFSETS_TOPIC {
             let Some(shard) = self.shard(id.partition) else { return Ok(None) };
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let ended = shard.end_transaction(end)?.end_offset;
+            let ended = shard.end_transaction(end, durable)?.end_offset;
             return Ok(shard.partition().cloned().map(|partition| (partition, ended)));
         }
         let Some(partition) = self.partition(id) else { return Ok(None) };

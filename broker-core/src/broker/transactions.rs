@@ -134,6 +134,20 @@ impl Broker {
         act()
     }
 
+    /// The same for the offsets of a group. What is done is told whether it has to be durable: a topic of the transaction asks for it.
+    pub(crate) fn in_transaction_of_group<T>(
+        &self,
+        transactional_id: &str,
+        producer: (i64, i16),
+        group: &str,
+        act: impl FnOnce(bool) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let shard = self.0.transactions.shard(transactional_id);
+        shard.transactions().check(transactional_id, producer, &self.offsets_partition(group))?;
+        let found = shard.transactions().get(transactional_id);
+        act(found.is_some_and(|found| self.0.records.ask_durable(&mut found.partitions())))
+    }
+
     /// Appends a batch as part of its producer's transaction. `TRANSACTION_ABORTABLE` says that there is none, or that the partition is
     /// not in it; `INVALID_PRODUCER_EPOCH`, that the producer is fenced.
     pub fn produce_in_transaction(
@@ -185,7 +199,7 @@ impl Broker {
         if &*partition.topic != OFFSETS_TOPIC {
             self.partition(&partition.topic, partition.partition)?;
         }
-        self.0.records.end(partition, end)
+        self.0.records.end(partition, end, false)
     }
 
     /// All transactional ids, by name.

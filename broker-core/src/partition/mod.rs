@@ -316,7 +316,7 @@ impl PartitionHandle {
             return Ok(Produced { base_offset, end_offset, log_append_time, duplicate: true });
         }
         let base_offset = state.log.end();
-        let ask = self.append_of(producer, &mut state, batch, (checked.count, max_timestamp, now), &config)?;
+        let ask = self.append_of(producer, &mut state, batch, (checked.count, max_timestamp, now), &config, false)?;
         self.tell(state);
         self.ask(ask);
         let end_offset = base_offset + i64::from(checked.count);
@@ -362,6 +362,7 @@ impl PartitionHandle {
         batch: BytesMut,
         (count, max_timestamp, now): (i32, i64, i64),
         config: &PartitionConfig,
+        durable: bool,
     ) -> Result<Ask, Error> {
         let base_offset = state.log.end();
         let appended = Appended::of(&batch, base_offset);
@@ -379,6 +380,9 @@ impl PartitionHandle {
             state.producers.expire(now, config.producer_id_expiration_ms, config.producer_id_expiration_check_interval_ms);
             state.producers.note(producer, appended, now);
         }
+        if durable {
+            state.flushing.must = state.log.end();
+        }
         Ok(self.appended(state, config.topic.flush_ms))
     }
 
@@ -390,12 +394,6 @@ impl PartitionHandle {
         if watched {
             self.0.watchers.notify();
         }
-    }
-
-    /// Writes a sound batch, which may be read then, or must be durable first.
-    fn append(&self, state: &mut State, batch: BytesMut, count: i32, times: (i64, i64), flush_ms: i64) -> Result<Ask, Error> {
-        self.write(state, batch, count, times)?;
-        Ok(self.appended(state, flush_ms))
     }
 
     /// Gives a sound batch the next offsets and writes it.

@@ -104,7 +104,8 @@ impl PartitionHandle {
 
     /// As [`produce_own`](Self::produce_own), for a batch that the broker writes as part of a producer's transaction. The producer did
     /// not number it: its sequence is not looked at, its epoch is.
-    pub(crate) fn produce_own_within(&self, batch: BytesMut) -> Result<(), Error> {
+    /// If it is to be durable, it counts only then.
+    pub(crate) fn produce_own_within(&self, batch: BytesMut, durable: bool) -> Result<(), Error> {
         debug_assert!(super::append::check(&mut batch.clone(), &self.config(), i64::MAX).is_ok(), "{}: unsound", self.0.id);
         let (now, config) = (self.0.surroundings.clock.wall_ms(), self.config());
         let (count, max_timestamp) = super::append::told(&batch);
@@ -114,7 +115,7 @@ impl PartitionHandle {
         if let Some(producer) = producer {
             state.producers.check_epoch(producer).map_err(|refusal| refusal.on(&self.0.id))?;
         }
-        let ask = self.append_of(producer, &mut state, batch, (count, max_timestamp, now), &config)?;
+        let ask = self.append_of(producer, &mut state, batch, (count, max_timestamp, now), &config, durable)?;
         self.tell(state);
         self.ask(ask);
         Ok(())
@@ -123,6 +124,11 @@ impl PartitionHandle {
     /// Ends a producer's transaction here: appends the marker that says how. It does no harm if none is open, so a coordinator that
     /// does not know may say it again.
     pub fn end_transaction(&self, end: &TransactionEnd) -> Result<Produced, Error> {
+        self.mark_end(end, false)
+    }
+
+    /// The same; if it is to be durable, the marker counts only then, as if the topic's `flush.messages` asked for that.
+    pub(crate) fn mark_end(&self, end: &TransactionEnd, durable: bool) -> Result<Produced, Error> {
         self.check_there()?;
         let (now, config) = (self.0.surroundings.clock.wall_ms(), self.config());
         let marker = Marker { commits: end.committed, coordinator_epoch: end.coordinator_epoch };
@@ -137,7 +143,11 @@ impl PartitionHandle {
             noted.map_err(|error| storage(&self.0.id, "takes no writes", error))?;
         }
         // Its timestamp is no record's: nobody who asks for a time is shown it.
-        let ask = self.append(&mut state, batch, 1, (-1, now), config.topic.flush_ms)?;
+        self.write(&mut state, batch, 1, (-1, now))?;
+        if durable {
+            state.flushing.must = state.log.end();
+        }
+        let ask = self.appended(&mut state, config.topic.flush_ms);
         state.producers.end(end, base_offset, now);
         self.settle_transactions(&mut state.producers, self.end_offset());
         self.tell(state);

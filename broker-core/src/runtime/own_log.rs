@@ -118,7 +118,8 @@ impl OwnLog {
         self.builder.append(wall, Some(key), value, &[]);
     }
 
-    /// Writes what was put; none of it is there if it fails. What has to be durable counts only then.
+    /// Writes what was put; none of it is there if it fails. What has to be durable counts only then: whoever waits for that does so
+    /// later. A disk that is not slow makes it so here and now, under whatever lock this is called; any other, on a thread of its own.
     pub fn append(&mut self, durable: bool) -> Result<(), Error> {
         let batch = self.builder.build();
         if batch.is_empty() {

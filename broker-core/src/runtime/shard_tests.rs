@@ -95,9 +95,9 @@ fn take(disk: &MemoryDisk, shard: &mut Shard, step: Step) -> Result<(), ErrorCod
         Plain(group, partition, offset) => shard.commit(GROUPS[group], nobody, &[commit(partition, offset)]),
         Within(producer, group, partition, offset) => {
             let commits = [commit(partition, offset)];
-            shard.commit_within(GROUPS[group], nobody, (producer, 0), &commits).map(|each| assert!(each[0].is_ok()))
+            shard.commit_within(GROUPS[group], nobody, (producer, 0), &commits, false).map(|each| assert!(each[0].is_ok()))
         }
-        End(producer, committed) => shard.end_transaction(&end(producer, committed)).map(drop),
+        End(producer, committed) => shard.end_transaction(&end(producer, committed), false).map(drop),
         DeleteOffset(group, partition) => shard.delete_offsets(GROUPS[group], &[TopicPartition::new(TOPIC, partition)]).map(drop),
         DeleteTopic => shard.delete_offsets_of(TOPIC),
         DeleteGroup(group) => shard.delete(GROUPS[group]),
@@ -313,12 +313,12 @@ fn an_older_producer_is_fenced_also_after_a_rewrite_and_a_restart() {
     let disk = MemoryDisk::new();
     let mut shard = open(&disk);
     let within = |shard: &mut Shard, epoch| {
-        let stored = shard.commit_within("g", MemberIdentity::administrator(), (1, epoch), &[commit(0, i64::from(epoch))]);
+        let stored = shard.commit_within("g", MemberIdentity::administrator(), (1, epoch), &[commit(0, i64::from(epoch))], false);
         stored.map(drop).map_err(|error| error.code())
     };
     let end = |shard: &mut Shard, producer_epoch| {
         let end = TransactionEnd { producer_epoch, ..end(1, true) };
-        shard.end_transaction(&end).map(drop).map_err(|error| error.code())
+        shard.end_transaction(&end, false).map(drop).map_err(|error| error.code())
     };
     assert_eq!(within(&mut shard, 3), Ok(()));
     assert_eq!(within(&mut shard, 2), Err(ErrorCode::InvalidProducerEpoch));
@@ -345,15 +345,15 @@ fn one_offset_that_is_refused_does_not_keep_the_others() {
     let mut shard = open(&disk);
     let long = "m".repeat(5000);
     let commits = [OffsetCommit { metadata: &long, ..commit(0, 1) }, commit(1, 2)];
-    let stored = shard.commit_within("g", MemberIdentity::administrator(), (1, 0), &commits).expect("some");
+    let stored = shard.commit_within("g", MemberIdentity::administrator(), (1, 0), &commits, false).expect("some");
     let codes: Vec<_> = stored.iter().map(|one| one.as_ref().map_err(|error| error.code()).err()).collect();
     assert_eq!(codes, [Some(ErrorCode::OffsetMetadataTooLarge), None]);
     assert_eq!(view(&shard)[&(0, 0)], (None, true));
     assert_eq!(view(&shard)[&(0, 1)], (None, false));
     // Of nothing nothing is written.
     let before = shard.partition().expect("there").end_offset();
-    assert!(shard.commit_within("g", MemberIdentity::administrator(), (1, 0), &commits[..1]).expect("none")[0].is_err());
+    assert!(shard.commit_within("g", MemberIdentity::administrator(), (1, 0), &commits[..1], false).expect("none")[0].is_err());
     assert_eq!(shard.partition().expect("there").end_offset(), before);
-    let refused = shard.commit_within("g", MemberIdentity::of(1, "who"), (1, 0), &commits).map_err(|error| error.code());
+    let refused = shard.commit_within("g", MemberIdentity::of(1, "who"), (1, 0), &commits, false).map_err(|error| error.code());
     assert_eq!(refused.map(drop), Err(ErrorCode::UnknownMemberId));
 }

@@ -15,6 +15,7 @@ impl Shard {
         who: MemberIdentity<'_>,
         (producer, epoch): (i64, i16),
         offsets: &[OffsetCommit<'_>],
+        durable: bool,
     ) -> Result<Vec<Result<(), Error>>, Error> {
         self.groups.check_commit_within(group, who)?;
         let checked: Vec<_> = offsets.iter().map(|commit| self.groups.check_metadata(group, commit)).collect();
@@ -32,7 +33,7 @@ impl Shard {
         self.builder.transactional();
         let batch = self.builder.build();
         let bytes = batch.len() as u64;
-        self.log()?.produce_own_within(batch)?;
+        self.log()?.produce_own_within(batch, durable)?;
         self.grown(bytes);
         for commit in sound() {
             self.groups.apply(GroupRecord::Within { producer, group, commit, stored_at: wall });
@@ -41,8 +42,9 @@ impl Shard {
     }
 
     /// Ends a producer's transaction in this shard: writes the marker, then publishes its offsets or drops them. It may be said again.
-    pub fn end_transaction(&mut self, end: &TransactionEnd) -> Result<Produced, Error> {
-        let produced = self.log()?.end_transaction(end)?;
+    /// If it is to be durable, the marker counts only then.
+    pub fn end_transaction(&mut self, end: &TransactionEnd, durable: bool) -> Result<Produced, Error> {
+        let produced = self.log()?.mark_end(end, durable)?;
         self.grown(MARKER_BYTES as u64);
         self.groups.apply(GroupRecord::End { producer: end.producer_id, committed: end.committed });
         Ok(produced)

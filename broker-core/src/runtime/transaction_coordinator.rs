@@ -26,8 +26,20 @@ pub(crate) trait Participants: Send + Sync {
     /// The partitions, of topics and of the groups', that hold what is not decided.
     fn undecided(&self) -> Vec<PartitionHandle>;
     /// Tells a partition, of a topic or of the groups', how a transaction ended: what to wait for until that counts. None if it is
-    /// not there any more.
-    fn end(&self, partition: &TopicPartition, end: &TransactionEnd) -> Result<Option<(PartitionHandle, i64)>, Error>;
+    /// not there any more. A topic says itself how durable that is; for the groups it is told.
+    fn end(
+        &self,
+        partition: &TopicPartition,
+        end: &TransactionEnd,
+        durable: bool,
+    ) -> Result<Option<(PartitionHandle, i64)>, Error>;
+
+    /// Whether one of these is durable when it answers: it must not know of what a power cut takes back elsewhere. Or its
+    /// transaction would never end, or the others would end it another way.
+    fn ask_durable(&self, partitions: &mut dyn Iterator<Item = TopicPartition>) -> bool {
+        let mut found = partitions.filter_map(|id| self.partition(&id));
+        found.any(|partition| partition.is_flushed_by_count())
+    }
 }
 
 pub(crate) struct TransactionCoordinator {
@@ -62,8 +74,9 @@ impl Claim {
 
     /// Tells the partitions, each when the iterator comes to it; what is to be waited for until they have it.
     fn tell(&self) -> impl Iterator<Item = Result<Option<(PartitionHandle, i64)>, Error>> {
-        let end = self.end();
-        self.transaction.partitions().map(move |partition| self.coordinator.participants.end(&partition, &end))
+        let (end, participants) = (self.end(), &self.coordinator.participants);
+        let durable = participants.ask_durable(&mut self.transaction.partitions());
+        self.transaction.partitions().map(move |partition| participants.end(&partition, &end, durable))
     }
 
     fn complete(&self) -> Result<(), Error> {
@@ -120,19 +133,29 @@ impl TransactionCoordinator {
         fresh: impl FnOnce() -> Result<i64, Error>,
     ) -> Result<Result<Producer, Claim>, Error> {
         let mut shard = self.shard(id);
-        match shard.init_producer_id(id, timeout_ms, had, fresh)? {
-            Begun::Producer(producer) => Ok(Ok(producer)),
-            Begun::Fenced => shard.claim(id).map(|fenced| Err(self.claimed(id, fenced))),
+        match shard.init_producer_id(id, timeout_ms, had, fresh) {
+            Ok(Begun::Producer(producer)) => Ok(Ok(producer)),
+            Ok(Begun::Fenced) => shard.claim(id).map(|fenced| Err(self.claimed(id, fenced))),
+            Err(error) => self.take_over(shard, id, error).map(Err),
         }
+    }
+
+    /// Who must come again, since a transaction is being ended, completes it if nobody does: whoever did may have gone.
+    fn take_over(self: &Arc<Self>, mut shard: MutexGuard<'_, TransactionShard>, id: &str, error: Error) -> Result<Claim, Error> {
+        if error.code() != ErrorCode::ConcurrentTransactions {
+            return Err(error);
+        }
+        shard.claim(id).map(|decided| self.claimed(id, decided))
     }
 
     /// Decides a transaction; it is to be completed then, unless it had ended that way before.
     pub fn end(self: &Arc<Self>, id: &str, producer: Producer, committed: bool) -> Result<Option<Claim>, Error> {
         let mut shard = self.shard(id);
-        if !shard.end(id, producer, committed)? {
-            return Ok(None);
+        match shard.end(id, producer, committed) {
+            Ok(true) => shard.claim(id).map(|decided| Some(self.claimed(id, decided))),
+            Ok(false) => Ok(None),
+            Err(error) => self.take_over(shard, id, error).map(Some),
         }
-        shard.claim(id).map(|decided| Some(self.claimed(id, decided)))
     }
 
     /// Tells all partitions of a decided transaction how it ended, and waits until that counts. If it fails the transaction stays
@@ -241,7 +264,7 @@ impl TransactionCoordinator {
                     coordinator_epoch: producer.coordinator_epoch.max(COORDINATOR_EPOCH),
                     committed: false,
                 };
-                let error = self.participants.end(id, &end).err().map(tracing::field::display);
+                let error = self.participants.end(id, &end, false).err().map(tracing::field::display);
                 tracing::warn!(
                     target: "broker_core::transaction", partition = %id, producer_id = producer.id, error,
                     "a transaction that no transactional id has open is aborted"

@@ -89,15 +89,9 @@ impl TransactionShard {
         Ok(())
     }
 
-    /// Whether one of these is durable when it answers: it must not know of what a power cut takes back here. Or its transaction
-    /// would never end, or the others would end it another way.
-    fn ask_durable(&self, mut partitions: impl Iterator<Item = TopicPartition>) -> bool {
-        partitions.any(|id| self.participants.partition(&id).is_some_and(|partition| partition.is_flushed_by_count()))
-    }
-
     /// Stores how a transaction ends.
     fn decide(&mut self, id: &str, next: Transaction) -> Result<(), Error> {
-        let durable = self.ask_durable(next.partitions());
+        let durable = self.participants.ask_durable(&mut next.partitions());
         self.store(id, Some(next), durable)
     }
 
@@ -141,7 +135,7 @@ impl TransactionShard {
     pub fn add_partitions(&mut self, id: &str, producer: Producer, partitions: &[TopicPartition]) -> Result<(), Error> {
         match self.transactions.add_partitions(self.log.wall_ms(), id, producer, partitions)? {
             Some(next) => {
-                let durable = self.ask_durable(partitions.iter().cloned());
+                let durable = self.participants.ask_durable(&mut partitions.iter().cloned());
                 self.store(id, Some(next), durable)
             }
             None => Ok(()),

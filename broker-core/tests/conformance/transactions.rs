@@ -134,7 +134,7 @@ async fn producer(world: &World) -> (i64, i16) {
 async fn commit_within(world: &World, producer: (i64, i16), offset: i64) {
     world.broker.add_offsets_to_transaction("x", producer, GROUP).await.expect("added");
     let nobody = MemberIdentity::administrator();
-    let stored = world.broker.txn_offset_commit("x", producer, GROUP, nobody, &[commit(offset)]).expect("asked");
+    let stored = world.broker.txn_offset_commit("x", producer, GROUP, nobody, &[commit(offset)]).await.expect("asked");
     assert!(stored[0].is_ok());
 }
 
@@ -234,20 +234,20 @@ async fn an_offset_outside_of_the_transaction_is_refused() {
     let world = World::new();
     world.topic(&[]);
     let x = producer(&world).await;
-    let try_as = |id: &str, producer| {
+    let try_as = async |id: &str, producer| {
         let stored = world.broker.txn_offset_commit(id, producer, GROUP, MemberIdentity::administrator(), &[commit(5)]);
-        stored.map(drop).map_err(|error| error.code())
+        stored.await.map(drop).map_err(|error| error.code())
     };
-    assert_eq!(try_as("x", x), Err(ErrorCode::TransactionAbortable), "none is open");
+    assert_eq!(try_as("x", x).await, Err(ErrorCode::TransactionAbortable), "none is open");
     world.broker.add_offsets_to_transaction("x", x, "another-group").await.expect("added");
-    assert_eq!(try_as("x", x), Err(ErrorCode::TransactionAbortable), "the group is not in it");
+    assert_eq!(try_as("x", x).await, Err(ErrorCode::TransactionAbortable), "the group is not in it");
     world.broker.add_offsets_to_transaction("x", x, GROUP).await.expect("added");
-    assert_eq!(try_as("y", x), Err(ErrorCode::InvalidProducerIdMapping), "nobody's");
-    assert_eq!(try_as("x", (x.0 + 1, x.1)), Err(ErrorCode::InvalidProducerIdMapping));
-    assert_eq!(try_as("x", (x.0, x.1 + 1)), Err(ErrorCode::InvalidProducerEpoch));
+    assert_eq!(try_as("y", x).await, Err(ErrorCode::InvalidProducerIdMapping), "nobody's");
+    assert_eq!(try_as("x", (x.0 + 1, x.1)).await, Err(ErrorCode::InvalidProducerIdMapping));
+    assert_eq!(try_as("x", (x.0, x.1 + 1)).await, Err(ErrorCode::InvalidProducerEpoch));
     assert_eq!(offset(&world), (None, true));
-    assert_eq!(try_as("x", x), Ok(()));
+    assert_eq!(try_as("x", x).await, Ok(()));
     end_all(&world, x, true).await;
-    assert_eq!(try_as("x", x), Err(ErrorCode::TransactionAbortable), "it is over");
+    assert_eq!(try_as("x", x).await, Err(ErrorCode::TransactionAbortable), "it is over");
     assert_eq!(offset(&world), (Some(5), true));
 }

@@ -212,7 +212,7 @@ async fn coordinated(dir: &Path) -> Result<()> {
             broker.add_offsets_to_transaction(&id, producer, &group).await?;
             let (topic, offset) = ("coordinated", i64::from(number * 3 + round));
             let commit = OffsetCommit { topic, partition: 0, offset, leader_epoch: 0, metadata: "within" };
-            let stored = broker.txn_offset_commit(&id, producer, &group, MemberIdentity::administrator(), &[commit])?;
+            let stored = broker.txn_offset_commit(&id, producer, &group, MemberIdentity::administrator(), &[commit]).await?;
             stored.into_iter().collect::<Result<Vec<()>, _>>()?;
             match (number, round) {
                 (39, 2) => {}

@@ -50,7 +50,7 @@ pub(in crate::server) async fn answer(
     });
     let commits: Vec<_> = commits.collect();
     let code = |error: &Error| code(request.version, error);
-    let mut codes: VecDeque<i16> = match stored(client, &body, &commits) {
+    let mut codes: VecDeque<i16> = match stored(client, &body, &commits).await {
         Ok(stored) => stored.iter().map(|one| one.as_ref().map_or_else(code, |()| 0)).collect(),
         Err(error) => commits.iter().map(|_| code(&error)).collect(),
     };
@@ -58,7 +58,11 @@ pub(in crate::server) async fn answer(
 }
 
 /// Of nothing nobody hears.
-fn stored(client: &Client, body: &TxnOffsetCommitRequest, commits: &[OffsetCommit<'_>]) -> Result<Vec<Result<(), Error>>, Error> {
+async fn stored(
+    client: &Client,
+    body: &TxnOffsetCommitRequest,
+    commits: &[OffsetCommit<'_>],
+) -> Result<Vec<Result<(), Error>>, Error> {
     if commits.is_empty() {
         return Ok(Vec::new());
     }
@@ -68,7 +72,7 @@ fn stored(client: &Client, body: &TxnOffsetCommitRequest, commits: &[OffsetCommi
         group_instance_id: body.group_instance_id.as_deref(),
     };
     let producer = (body.producer_id.0, body.producer_epoch);
-    client.shared.broker.txn_offset_commit(&body.transactional_id, producer, &body.group_id, who, commits)
+    client.shared.broker.txn_offset_commit(&body.transactional_id, producer, &body.group_id, who, commits).await
 }
 
 fn code(version: i16, error: &Error) -> i16 {

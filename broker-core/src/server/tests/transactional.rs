@@ -161,8 +161,8 @@ async fn partitions_are_added_all_or_none() {
         let told = bench.broker.describe_transaction("x").expect("known");
         assert_eq!((told.state.name(), told.partitions.len()), ("Empty", 0), "version {version}");
     }
-    for (version, codes) in [(0, [0, 0]), (3, [0, 0])] {
-        assert_eq!(add(&mut bench, version, producer, &[("t", &[0, 0])]).await, codes, "twice is once");
+    for version in versions::<AddPartitionsToTxnRequest>() {
+        assert_eq!(add(&mut bench, version, producer, &[("t", &[0, 0]), ("t", &[0])]).await, [0, 0], "once a topic");
     }
     assert_eq!(bench.broker.describe_transaction("x").expect("known").partitions.len(), 1);
     let wrong = (producer.0 + 7, 0);
@@ -298,4 +298,48 @@ async fn the_topic_of_transactions_is_there_once_it_is_used_and_nobodys() {
     let coordinator =
         FindCoordinatorRequest::default().with_key_type(1).with_coordinator_keys(vec![StrBytes::from_static_str("x")]);
     assert_eq!(bench.ask(5, &coordinator).await.coordinators[0].error_code, 0);
+}
+
+/// How long a request of very many small things may take, in a debug build on a busy machine.
+const MANY: std::time::Duration = std::time::Duration::from_secs(15);
+
+#[tokio::test]
+async fn transactions_of_very_many_partitions_are_answered_soon() {
+    let mut bench = Bench::new().await;
+    bench.broker.create_topic(&crate::broker::NewTopic::new("wide").partitions(5000)).expect("made");
+    let producer = init(&mut bench).await;
+    let from = std::time::Instant::now();
+    let often = add(&mut bench, 3, producer, &[("t", &[0; 200_000])]).await;
+    assert_eq!(often, [0]);
+    let numbers: Vec<i32> = (2..200_002).collect();
+    let absent = add(&mut bench, 3, producer, &[("t", &numbers)]).await;
+    assert!(absent.len() == 200_000 && absent.iter().all(|code| *code == 3));
+    let all: Vec<i32> = (0..5000).collect();
+    assert!(add(&mut bench, 3, producer, &[("wide", &all)]).await.iter().all(|code| *code == 0));
+    assert_eq!(end(&mut bench, 4, producer, true).await, 0);
+    let again = DescribeTransactionsRequest::default().with_transactional_ids((0..100_000).map(|_| id("x")).collect());
+    assert_eq!(bench.ask(0, &again).await.transaction_states.len(), 1);
+    let states = (0..100_000).map(|_| StrBytes::from_static_str("Ongoing")).collect();
+    let listed = bench.ask(0, &ListTransactionsRequest::default().with_state_filters(states)).await;
+    assert!(listed.transaction_states.is_empty());
+    assert!(from.elapsed() < MANY, "{:?}", from.elapsed());
+    let last = bench.broker.partition("wide", 4999).expect("there");
+    assert_eq!((last.end_offset(), last.stable_offset()), (1, 1), "its marker");
+}
+
+#[tokio::test]
+async fn very_many_markers_leave_others_their_turn() {
+    let mut bench = Bench::new().await;
+    let topic = WritableTxnMarkerTopic::default().with_name(name("t")).with_partition_indexes(vec![0; 50_000]);
+    let marker = WritableTxnMarker::default().with_producer_id(ProducerId(7)).with_topics(vec![topic]);
+    let sent = bench.send(1, &WriteTxnMarkersRequest::default().with_markers(vec![marker])).await;
+    let mut other = tokio::net::TcpStream::connect(bench.server.address()).await.expect("connected");
+    let listing = ListTransactionsRequest::default().with_duration_filter(-1);
+    tokio::io::AsyncWriteExt::write_all(&mut other, &super::frame(0, 1, &listing)).await.expect("written");
+    tokio::io::AsyncReadExt::read_i32(&mut other).await.expect("an answer");
+    let t = bench.broker.partition("t", 0).expect("there");
+    assert!(t.end_offset() < 50_000, "answered while they are written: {}", t.end_offset());
+    let told = bench.receive::<WriteTxnMarkersRequest>(1, sent).await;
+    assert!(told.markers[0].topics[0].partitions.iter().all(|partition| partition.error_code == 0));
+    assert_eq!(t.end_offset(), 50_000);
 }
