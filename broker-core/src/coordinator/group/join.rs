@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::records::TEXT_BYTES_MAX;
 use super::{
     Delay, Effects, Group, GroupState, Groups, JoinGroup, JoinGroupReply, JoinedMember, Member, MemberIdentity, ReplyToken,
     SyncGroup, SyncGroupReply,
@@ -49,8 +50,11 @@ impl Groups {
     }
 
     fn check_join(&self, request: &JoinGroup) -> Result<(), ErrorCode> {
-        if request.group.is_empty() {
+        if request.group.is_empty() || request.group.len() > TEXT_BYTES_MAX {
             return Err(ErrorCode::InvalidGroupId);
+        }
+        if !can_be_stored(request) {
+            return Err(ErrorCode::InvalidRequest);
         }
         let allowed = self.limits.min_session_timeout_ms..=self.limits.max_session_timeout_ms;
         if !allowed.contains(&request.session_timeout_ms) {
@@ -395,6 +399,16 @@ impl Group {
 }
 
 /// How many of these members know each protocol.
+/// What a member's id has behind its client's or instance's name.
+const ID_SUFFIX_BYTES: usize = 33;
+
+/// Whether a generation with such a member can be written down.
+fn can_be_stored(request: &JoinGroup) -> bool {
+    let names = [Some(&request.client_id), request.group_instance_id.as_ref()].into_iter().flatten();
+    let texts = request.protocols.iter().map(|(name, _)| name).chain([&request.protocol_type, &request.client_host]);
+    names.map(|name| name.len() + ID_SUFFIX_BYTES).chain(texts.map(String::len)).all(|length| length <= TEXT_BYTES_MAX)
+}
+
 fn known<'a>(members: impl Iterator<Item = &'a Member>) -> BTreeMap<&'a str, usize> {
     let mut known = BTreeMap::new();
     for member in members {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
+use super::records::TEXT_BYTES_MAX;
 use super::{CommittedOffset, Group, GroupState, Groups, Member, MemberIdentity, OffsetCommit};
 use crate::assignor::protocol::decode_subscription;
 use crate::error::{Error, ErrorCode};
@@ -74,6 +75,10 @@ impl Groups {
     ) -> Result<Option<(&mut Member, GroupState)>, Error> {
         if group_id.is_empty() {
             return refuse(group_id, ErrorCode::InvalidGroupId, "a group's id cannot be empty");
+        }
+        if group_id.len() > TEXT_BYTES_MAX {
+            let text = format!("a group's id of {} bytes: {TEXT_BYTES_MAX} at most", group_id.len());
+            return Err(Error::new(ErrorCode::InvalidGroupId, text));
         }
         let generation = who.generation;
         let Some(group) = self.groups.get_mut(group_id) else {

@@ -70,9 +70,14 @@ const GROUP_KEY: i16 = 2;
 /// The newest layout of values that is known.
 pub(super) const VALUE: i16 = 3;
 
+/// The longest text that a record can hold: what is to be stored is checked for it before.
+pub(super) const TEXT_BYTES_MAX: usize = i16::MAX as usize;
+
 fn put_string(out: &mut Vec<u8>, text: &str) {
-    out.put_i16(text.len() as i16);
-    out.put_slice(text.as_bytes());
+    // A length that wraps would have what is behind read as other fields.
+    let bytes = &text.as_bytes()[..text.len().min(TEXT_BYTES_MAX)];
+    out.put_i16(bytes.len() as i16);
+    out.put_slice(bytes);
 }
 
 fn put_option(out: &mut Vec<u8>, text: Option<&str>) {

@@ -262,3 +262,52 @@ fn a_generation_is_read_back_as_it_was_stored() {
     assert_eq!((read.generation, read.protocol_type, read.timestamp, read.has_members), (1, "consumer", 77, true));
     bench.groups.leave(0, "g", who(1, "x1", "x")).expect("left");
 }
+
+/// The log has two bytes for a text's length. One of 65,537 bytes would be read back as one of 1, and what stands behind it as whatever
+/// it was made to look like: another group's offset.
+#[test]
+fn texts_that_the_log_has_no_room_for_are_refused() {
+    let limit = i16::MAX as usize;
+    let named = |length: usize| "g".repeat(length);
+    for (length, taken) in [(1, true), (limit, true), (limit + 1, false), (1 << 16 | 1, false)] {
+        let mut groups = Groups::new(LIMITS);
+        let code = if taken { Ok(()) } else { Err(ErrorCode::InvalidGroupId) };
+        let nobody = MemberIdentity::administrator();
+        let commit = groups.check_commit(0, &named(length), nobody);
+        assert_eq!(commit.map_err(|error| error.code()), code, "a commit for a group of {length} bytes");
+        let within = groups.check_commit_within(&named(length), nobody);
+        assert_eq!(within.map_err(|error| error.code()), code, "within a transaction, a group of {length} bytes");
+        let wish = JoinGroup { group: named(length), ..request("", None) };
+        let reserved = groups.reserve(0, &wish, |_| "id".to_owned());
+        assert_eq!(reserved.map(drop), code, "a join of a group of {length} bytes");
+    }
+    let most = "n".repeat(limit - 33);
+    let longer = format!("{most}n");
+    let text = "n".repeat(limit + 1);
+    let fine = request("", None);
+    for (what, wish, taken) in [
+        ("a client's name", JoinGroup { client_id: most.clone(), ..fine.clone() }, true),
+        ("a client's name", JoinGroup { client_id: longer.clone(), ..fine.clone() }, false),
+        ("an instance's name", JoinGroup { group_instance_id: Some(most), ..fine.clone() }, true),
+        ("an instance's name", JoinGroup { group_instance_id: Some(longer), ..fine.clone() }, false),
+        ("a protocol's type", JoinGroup { protocol_type: text.clone(), ..fine.clone() }, false),
+        ("a protocol", JoinGroup { protocols: vec![(text.clone(), Bytes::new())], ..fine.clone() }, false),
+        ("a host", JoinGroup { client_host: text, ..fine }, false),
+    ] {
+        let reserved = Groups::new(LIMITS).reserve(0, &wish, |_| "id".to_owned()).map(drop);
+        assert_eq!(reserved, if taken { Ok(()) } else { Err(ErrorCode::InvalidRequest) }, "{what}");
+    }
+}
+
+#[test]
+fn a_text_that_is_too_long_is_never_read_back_as_another() {
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    // Behind the first byte: the topic "t", partition 0.
+    let group = format!("g\0\u{1}t\0\0\0\0{}", "x".repeat((1 << 16) - 7));
+    assert_eq!(group.len(), 1 << 16 | 1);
+    let commit = OffsetCommit { topic: "t", partition: 0, offset: 5, leader_epoch: -1, metadata: "" };
+    encode_commit(&group, &commit, 0, &mut key, &mut value);
+    if let Some(GroupRecord::Offset { group: read, .. }) = decode(&key, Some(&value)) {
+        assert_ne!(read, "g");
+    }
+}
