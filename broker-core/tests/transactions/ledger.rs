@@ -28,6 +28,9 @@ pub struct Transaction {
     pub abort_asked: bool,
     /// Place, offset and value of what was acknowledged.
     pub records: Vec<(usize, i64, String)>,
+    /// Whose it is, and the offset that it stores for the group of that name.
+    pub id: String,
+    pub offset: Option<i64>,
     /// When it is aborted, if nobody ends it.
     pub deadline: i64,
 }
@@ -37,6 +40,12 @@ pub struct View {
     pub stable: i64,
     /// Offset and value.
     pub seen: Vec<(i64, String)>,
+}
+
+/// What who reads sees of all places, and the offset of each group that has one.
+pub struct Seen {
+    pub views: Vec<View>,
+    pub offsets: BTreeMap<String, i64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -55,7 +64,7 @@ impl Ledger {
 
     /// Compares what is seen with what was told. `lost`: a power cut may have taken the ends of logs that are not synced. There even
     /// what was aborted may be seen, if its marker is lost and the producer's next transaction, of the same epoch, was committed.
-    pub fn compare(&self, views: &[View], lost: bool) -> Result<(), String> {
+    pub fn compare(&self, Seen { views, offsets }: &Seen, lost: bool) -> Result<(), String> {
         for (number, one) in self.transactions.iter().enumerate() {
             // What is behind an open transaction is seen later.
             let counts = |place: usize, offset: i64| offset < views[place].stable && (!lost || is_synced(place));
@@ -73,6 +82,21 @@ impl Ledger {
             };
             if !fine {
                 return Err(format!("transaction {number} is {:?}: {there:?} are seen, {missing:?} are not", one.fate));
+            }
+            // The offsets are not synced.
+            let stored = one.offset.filter(|_| !lost);
+            let found = offsets.get(&one.id).copied().unwrap_or(-1);
+            let is_wrong = |stored: i64| match one.fate {
+                Fate::Never => found == stored,
+                Fate::Committed => found < stored,
+                // With its records; who came later has stored more.
+                Fate::Maybe => !there.is_empty() && found < stored || !missing.is_empty() && found == stored,
+            };
+            if let Some(stored) = stored.filter(|stored| is_wrong(*stored)) {
+                return Err(format!(
+                    "transaction {number} of {} is {:?} and stored {stored}: the group is at {found}",
+                    one.id, one.fate
+                ));
             }
         }
         self.compare_places(views, lost)
@@ -94,6 +118,12 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// The groups for which an offset is stored that is not decided at this time.
+    pub fn unstable(&self, now: i64) -> impl Iterator<Item = &str> {
+        let open = self.transactions.iter().filter(move |one| !one.over && one.fate == Fate::Never && now < one.deadline);
+        open.filter(|one| one.offset.is_some()).map(|one| &one.id[..])
     }
 
     /// The first offset of each transaction that is open at this time, by place.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use broker_core::{Broker, Error, ErrorCode, NewTopic};
+use broker_core::{Broker, Error, ErrorCode, MemberIdentity, NewTopic, OffsetCommit};
 
 use crate::ledger::{Fate, Ledger, PARTITIONS, Transaction};
 use crate::view::{self, batch, partition};
@@ -89,7 +89,7 @@ impl Play {
             self.ledger().now = now;
             view::while_running(&self.broker, &self.ledger()).unwrap_or_else(|what| panic!("after operation {number}: {what}"));
         }
-        view::after_time_outs(&self.broker).await.unwrap_or_else(|what| panic!("in the end: {what}"));
+        view::after_time_outs(&self.broker, &IDS.map(str::to_owned)).await.unwrap_or_else(|what| panic!("in the end: {what}"));
         view::while_running(&self.broker, &self.ledger()).unwrap_or_else(|what| panic!("in the end: {what}"));
     }
 
@@ -100,7 +100,8 @@ impl Play {
         }
         let who = self.random.below(self.producers.len() as u64) as usize;
         match kind {
-            0..50 => self.write(who).await,
+            0..44 => self.write(who).await,
+            44..50 => self.store(who).await,
             50..55 => self.again(who).await,
             55..60 => self.write_outside(who),
             60..84 => self.end(who, true).await,
@@ -167,14 +168,8 @@ impl Play {
                 Err(error) if error.code() == ErrorCode::ConcurrentTransactions => return Ok(()),
                 Err(error) => return Err(format!("{id}: {error}")),
             }
-            let deadline = self.broker.clock().wall_ms() + i64::from(TIMEOUT_MS);
-            if self.producers[who].open.is_none() {
-                let mut ledger = self.ledger();
-                ledger.transactions.push(Transaction { deadline, ..Transaction::default() });
-                let number = ledger.transactions.len() - 1;
-                drop(ledger);
-                self.producers[who].open = Some(number);
-            }
+            let deadline = self.deadline();
+            self.begun(who, deadline);
             self.producers[who].within.push(place);
         }
         let sequence = self.producers[who].sequences.get(&place).copied().unwrap_or(0);
@@ -195,6 +190,50 @@ impl Play {
         let number = one.open.expect("it has begun");
         let records = (produced.base_offset..).zip(values).map(|(offset, value)| (place, offset, value));
         self.ledger().transactions[number].records.extend(records);
+        Ok(())
+    }
+
+    fn deadline(&self) -> i64 {
+        self.broker.clock().wall_ms() + i64::from(TIMEOUT_MS)
+    }
+
+    /// What is in its transaction: it may have begun just now.
+    fn begun(&mut self, who: usize, deadline: i64) -> usize {
+        let (id, open) = (self.producers[who].id.to_owned(), self.producers[who].open);
+        let number = open.unwrap_or_else(|| {
+            let mut ledger = self.ledger();
+            ledger.transactions.push(Transaction { deadline, id, ..Transaction::default() });
+            ledger.transactions.len() - 1
+        });
+        self.producers[who].open = Some(number);
+        number
+    }
+
+    /// It stores an offset for the group that is called as its id: a larger one each time.
+    async fn store(&mut self, who: usize) -> Result<(), String> {
+        if let Some(commits) = self.asked_for(who) {
+            return self.end(who, commits).await;
+        }
+        let (id, producer) = (self.producers[who].id, self.producers[who].producer);
+        let deadline = self.deadline();
+        match self.broker.add_offsets_to_transaction(id, producer, id).await {
+            Ok(()) => {}
+            Err(error) if is_over(&error) => return self.fenced(who),
+            Err(error) if error.code() == ErrorCode::ConcurrentTransactions => return Ok(()),
+            Err(error) => return Err(format!("{id}: {error}")),
+        }
+        let number = self.begun(who, deadline);
+        self.values += 1;
+        let offset = self.values as i64;
+        let commit = OffsetCommit { topic: PARTITIONS[0].0, partition: PARTITIONS[0].1, offset, leader_epoch: -1, metadata: "" };
+        match self.broker.txn_offset_commit(id, producer, id, MemberIdentity::administrator(), &[commit]) {
+            Ok(stored) => {
+                stored.into_iter().collect::<Result<(), _>>().map_err(|error| format!("{id} stores {offset}: {error}"))?
+            }
+            Err(error) if is_over(&error) || error.code() == ErrorCode::TransactionAbortable => return self.fenced(who),
+            Err(error) => return Err(format!("{id} stores {offset}: {error}")),
+        }
+        self.ledger().transactions[number].offset = Some(offset);
         Ok(())
     }
 

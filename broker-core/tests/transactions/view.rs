@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use broker_core::record::{BatchBuilder, batches};
-use broker_core::{Broker, CommittedOnly, ErrorCode, PartitionHandle};
+use broker_core::{Broker, CommittedOnly, ErrorCode, PartitionHandle, TopicPartition};
 
-use crate::ledger::{Fate, Ledger, PARTITIONS, Transaction, View};
+use crate::ledger::{Fate, Ledger, PARTITIONS, Seen, Transaction, View};
 
 /// Longer than any transaction may be open.
 const ALL_TIME_OUTS: Duration = Duration::from_secs(5);
@@ -40,18 +40,36 @@ fn view(partition: &PartitionHandle) -> Result<View, String> {
     Ok(View { stable, seen })
 }
 
-fn views(broker: &Broker) -> Result<Vec<View>, String> {
-    (0..PARTITIONS.len()).map(|place| view(&partition(broker, place)?)).collect()
+fn seen(broker: &Broker, ledger: &Ledger) -> Result<Seen, String> {
+    let views: Result<_, String> = (0..PARTITIONS.len()).map(|place| view(&partition(broker, place)?)).collect();
+    let offset = |id: &String| {
+        let stored = broker.fetch_offsets(id, Some(&read())).remove(0).1;
+        stored.map(|stored| (id.clone(), stored.offset))
+    };
+    Ok(Seen { views: views?, offsets: ledger.ids.iter().filter_map(offset).collect() })
+}
+
+/// What the groups read.
+fn read() -> [TopicPartition; 1] {
+    [TopicPartition::new(PARTITIONS[0].0, PARTITIONS[0].1)]
+}
+
+/// Whether a group's offset is decided.
+fn is_group_stable(broker: &Broker, group: &str) -> bool {
+    broker.fetch_stable_offsets(group, Some(&read())).iter().all(|(_, stored)| stored.is_ok())
 }
 
 /// The broker runs: what is seen is as told, and nothing at or behind what is undecided.
 pub fn while_running(broker: &Broker, ledger: &Ledger) -> Result<(), String> {
-    ledger.compare(&views(broker)?, false)?;
+    ledger.compare(&seen(broker, ledger)?, false)?;
     for (place, first) in ledger.undecided(broker.clock().wall_ms()) {
         let stable = partition(broker, place)?.stable_offset();
         if stable > first {
             return Err(format!("{:?} is stable to {stable}, a transaction is open from {first}", PARTITIONS[place]));
         }
+    }
+    if let Some(group) = ledger.unstable(broker.clock().wall_ms()).find(|group| is_group_stable(broker, group)) {
+        return Err(format!("the offset of {group} is told to be stable, a transaction is open that stores one"));
     }
     Ok(())
 }
@@ -82,7 +100,10 @@ pub fn batch(broker: &Broker, (id, epoch): (i64, i16), sequence: i32, values: &[
 }
 
 /// No transaction is open any more: everything is stable.
-fn is_stable(broker: &Broker) -> Result<(), String> {
+fn is_stable(broker: &Broker, groups: &[String]) -> Result<(), String> {
+    if let Some(group) = groups.iter().find(|group| !is_group_stable(broker, group)) {
+        return Err(format!("the offset of {group} is not stable"));
+    }
     for (place, id) in PARTITIONS.iter().enumerate() {
         let partition = partition(broker, place)?;
         let (stable, end) = (partition.stable_offset(), partition.end_offset());
@@ -94,9 +115,9 @@ fn is_stable(broker: &Broker) -> Result<(), String> {
 }
 
 /// All time-outs have passed, and nobody has come again: nothing hangs.
-pub async fn after_time_outs(broker: &Broker) -> Result<(), String> {
+pub async fn after_time_outs(broker: &Broker, groups: &[String]) -> Result<(), String> {
     tokio::time::sleep(ALL_TIME_OUTS).await;
-    is_stable(broker)
+    is_stable(broker, groups)
 }
 
 /// The machine had stopped: what was told counts, what was open is aborted, and it goes on.
@@ -106,10 +127,10 @@ pub async fn after_stop(broker: Broker, ledger: &Ledger, lost: bool) -> Result<(
     }
     // Somebody comes, as somebody does where a broker is used.
     init(&broker, "another", 1000).await?;
-    ledger.compare(&views(&broker)?, lost)?;
-    after_time_outs(&broker).await?;
+    ledger.compare(&seen(&broker, ledger)?, lost)?;
+    after_time_outs(&broker, &ledger.ids).await?;
     let mut ledger = ledger.clone();
-    ledger.compare(&views(&broker)?, lost)?;
+    ledger.compare(&seen(&broker, &ledger)?, lost)?;
     for id in ledger.ids.clone() {
         let producer = init(&broker, &id, 1000).await?;
         let mut next = Transaction { fate: Fate::Committed, ..Transaction::default() };
@@ -127,6 +148,6 @@ pub async fn after_stop(broker: Broker, ledger: &Ledger, lost: bool) -> Result<(
         broker.end_transaction(&id, producer, true).await.map_err(|error| format!("{id} does not commit: {error}"))?;
         ledger.transactions.push(next);
     }
-    ledger.compare(&views(&broker)?, lost)?;
-    is_stable(&broker)
+    ledger.compare(&seen(&broker, &ledger)?, lost)?;
+    is_stable(&broker, &ledger.ids)
 }
