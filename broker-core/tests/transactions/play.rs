@@ -226,7 +226,7 @@ impl Play {
         self.values += 1;
         let offset = self.values as i64;
         let commit = OffsetCommit { topic: PARTITIONS[0].0, partition: PARTITIONS[0].1, offset, leader_epoch: -1, metadata: "" };
-        match self.broker.txn_offset_commit(id, producer, id, MemberIdentity::administrator(), &[commit]) {
+        match self.broker.txn_offset_commit(id, producer, id, MemberIdentity::administrator(), &[commit]).await {
             Ok(stored) => {
                 stored.into_iter().collect::<Result<(), _>>().map_err(|error| format!("{id} stores {offset}: {error}"))?
             }
