@@ -247,3 +247,16 @@ async fn a_reader_of_an_internal_partition_that_holds_nothing_yet_is_woken_by_it
         assert_eq!((found.error_code, found.high_watermark), (0, 1), "{topic}");
     }
 }
+
+#[tokio::test]
+async fn very_many_offsets_in_one_request_are_answered_soon() {
+    let mut bench = Bench::new().await;
+    let x = producer(&bench).await;
+    add(&bench, x).await;
+    let request = within(x, &[("t", 0, 5); 50_000]);
+    let answered = tokio::time::timeout(Duration::from_secs(20), codes(&mut bench, 4, &request)).await;
+    let codes = answered.unwrap_or_else(|_| panic!("answered within 20 s"));
+    assert!(codes.len() == 50_000 && codes.iter().all(|code| *code == 0));
+    end(&bench, x, true).await;
+    assert_eq!(fetched(&mut bench, 7, true, true).await, [(0, 0, 5), (1, 0, -1)]);
+}
