@@ -29,7 +29,7 @@ impl Known {
     fn new(all: Credentials) -> Arc<Self> {
         let of = |mechanism: Option<ScramMechanism>| -> BTreeSet<Kind> {
             let those = all.iter().filter(|((_, other), _)| mechanism.is_none_or(|mechanism| mechanism == *other));
-            those.map(|(_, kept)| Kind { iterations: kept.iterations, salt_bytes: kept.salt.len() }).collect()
+            those.map(|(_, kept)| Kind::of(kept)).collect()
         };
         let kinds = ScramMechanism::ALL.into_iter().map(|mechanism| {
             let own = of(Some(mechanism));
@@ -249,6 +249,19 @@ mod tests {
         let other: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let others = Users::load(&other).expect("none yet");
         assert_ne!(shown(&others, "nobody1", ScramMechanism::Sha256).0, shown(&users, "nobody1", ScramMechanism::Sha256).0);
+    }
+
+    #[test]
+    fn who_is_no_user_looks_like_one_that_kafkas_tools_made() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let users = Users::load(&disk).expect("none yet");
+        // As Kafka's ScramFormatter.secureRandomBytes makes them: 130 random bits in base 36.
+        let salt = b"1kqtn0e4u8ba3o6spw5z7hx2fy";
+        let made = ScramCredential::of_salted(ScramMechanism::Sha256, b"salted", salt, 4096);
+        users.change("ann", ScramMechanism::Sha256, UserChange::Put(made)).expect("kept");
+        let text = |salt: &[u8]| salt.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        assert!(text(&shown(&users, "ann", ScramMechanism::Sha256).0));
+        assert!(text(&shown(&users, "nobody", ScramMechanism::Sha256).0), "ann is told from nobody");
     }
 
     #[test]
