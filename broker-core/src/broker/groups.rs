@@ -37,15 +37,16 @@ impl Broker {
     }
 
     /// Joins a group; completes when the next generation is there. The request is made when this is called. Dropping the
-    /// future takes a new member out again, since nobody will ever know its id; a known member stays until it times out.
+    /// future takes a new member out again, since nobody will ever know its id; a known member stays until it times out, and so does
+    /// a static one, which is known by its name.
     pub fn join_group(&self, request: JoinGroup) -> impl Future<Output = Result<JoinGroupReply, Error>> + Send + use<> {
-        let (group, member) = (request.group.clone(), request.member_id.clone());
+        let (group, member, is_static) = (request.group.clone(), request.member_id.clone(), request.group_instance_id.is_some());
         let (receiver, made) = {
             let mut shard = self.shard(&request.group);
             shard.join(&self.0.driver, request)
         };
         self.0.driver.wake();
-        let mut unheard = Unheard { broker: self.clone(), group, member_id: made };
+        let mut unheard = Unheard { broker: self.clone(), group, member_id: made.filter(|_| !is_static) };
         async move {
             let answer = receiver.await;
             unheard.member_id = None;

@@ -457,7 +457,8 @@ impl Member {
         self.leads = reply.leader == reply.member_id;
         let assignments = if self.leads { self.assign(&reply) } else { Vec::new() };
         // What the coordinator keeps from before the leader came back is not handed out anew.
-        let assignments = if reply.skip_assignment { Vec::new() } else { assignments };
+        let skips = self.leads && reply.skip_assignment;
+        let assignments = if skips { Vec::new() } else { assignments };
         let request = SyncGroup {
             group: self.group.clone(),
             generation: reply.generation,
@@ -487,8 +488,17 @@ impl Member {
         }
         self.own(given);
         self.shared.push(Event::Assigned(added));
-        // What was given up is handed out in the next round.
-        if again { Next::Join } else { Next::Stable }
+        // What was given up is handed out in the next round; and what changed while the leader was away.
+        if again || skips && !self.all_is_held() { Next::Join } else { Next::Stable }
+    }
+
+    /// Whether the group's members hold all the partitions that they should: as many as there are now of the watched topics.
+    fn all_is_held(&self) -> bool {
+        let Some(group) = self.broker.describe_group(&self.group) else { return false };
+        let held = group.members.iter().filter_map(|member| protocol::decode_assignment(&member.assignment).ok()).flatten();
+        let held: BTreeSet<TopicPartition> = held.map(from_broker).collect();
+        let there = self.topics.iter().flat_map(|(topic, count)| (0..*count).map(move |number| (topic.clone(), number)));
+        held == there.map(|(topic, partition)| TopicPartition { topic, partition }).collect()
     }
 
     /// The leader's work: one assignor for all.

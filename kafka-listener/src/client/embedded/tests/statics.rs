@@ -109,3 +109,66 @@ async fn who_does_not_poll_for_too_long_comes_back_to_what_it_had() {
     assert_eq!(poll(&mut only).await, "lost [t-0]");
     assert_eq!(poll(&mut only).await, "assigned [t-0@0]");
 }
+
+#[tokio::test(start_paused = true)]
+async fn partitions_that_come_while_the_leader_is_away_are_read() {
+    // The leader, and one who is not.
+    for back in [0, 1] {
+        let backend = backend();
+        let [first, second] = both(&backend, "range").await;
+        let (gone, mut other, name) = if back == 0 { (first, second, "a") } else { (second, first, "b") };
+        gone.close().await.expect("closed");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        backend.broker.create_partitions("t", 4).expect("grown");
+        let _ = glance(&mut other).await;
+        let mut again = subscribed(&backend, &named(name), &["t"]);
+        for _ in 0..40 {
+            let _ = (glance(&mut other).await, glance(&mut again).await);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(other.assignment().len() + again.assignment().len(), 4, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_that_come_and_go_while_the_leader_is_away_are_noticed() {
+    let backend = backend();
+    topic(&backend, "t1", 1);
+    topic(&backend, "t2", 1);
+    let of_pattern = || {
+        let mut consumer = backend.consumer(&named("a")).expect("made");
+        consumer.subscribe(Subscription::Pattern("t.*".into())).expect("subscribed");
+        consumer
+    };
+    let mut gone = of_pattern();
+    assert_eq!(poll(&mut gone).await, "assigned [t1-0@0 t2-0@0]");
+    gone.close().await.expect("closed");
+    backend.broker.delete_topic("t1").expect("deleted");
+    topic(&backend, "t3", 1);
+    let mut again = of_pattern();
+    for _ in 0..20 {
+        let _ = glance(&mut again).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(text(&again.assignment()), "t2-0 t3-0");
+    let generation = || backend.broker.describe_group("g").expect("there").generation;
+    let before = generation();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(generation(), before, "it is content with that");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_closed_while_it_joins_keeps_its_place() {
+    let backend = backend();
+    let [first, mut second] = both(&backend, "range").await;
+    // A third comes: everybody joins again.
+    let mut third = subscribed(&backend, &named("c"), &["t"]);
+    let _ = third.poll(Duration::from_millis(10)).await;
+    first.close().await.expect("closed");
+    let mut again = subscribed(&backend, &named("a"), &["t"]);
+    let _ = again.poll(Duration::from_millis(10)).await;
+    again.close().await.expect("closed while it joins");
+    let group = backend.broker.describe_group("g").expect("there");
+    assert!(group.members.iter().any(|member| member.group_instance_id.as_deref() == Some("a")));
+    let _ = second.poll(Duration::from_millis(10)).await;
+}
