@@ -232,7 +232,7 @@ async fn an_offset_that_a_transaction_stores_counts_once_it_is_committed() {
     broker.commit_offsets("g", nobody, &[commit(2)]).expect("stored");
     for (commits, before, after) in [(false, 2, 2), (true, 2, 6)] {
         broker.add_offsets_to_transaction("x", x, "g").await.expect("added");
-        broker.txn_offset_commit("x", x, "g", nobody, &[commit(6)]).expect("asked").remove(0).expect("stored");
+        broker.txn_offset_commit("x", x, "g", nobody, &[commit(6)]).await.expect("asked").remove(0).expect("stored");
         for offset in [before, after] {
             let mut consumer = subscribed(&backend, &settings("g"), &["t"]);
             assert_eq!(poll(&mut consumer).await, format!("assigned [t-0@{offset}]"));
