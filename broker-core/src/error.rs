@@ -66,6 +66,8 @@ codes! {
     InvalidSessionTimeout = 26 "INVALID_SESSION_TIMEOUT" false;
     /// The group is rebalancing.
     RebalanceInProgress = 27 "REBALANCE_IN_PROGRESS" false;
+    /// More offsets in one commit than are written at a time.
+    InvalidCommitOffsetSize = 28 "INVALID_COMMIT_OFFSET_SIZE" false;
     /// A record's timestamp is outside the topic's bounds.
     InvalidTimestamp = 32 "INVALID_TIMESTAMP" false;
     /// The SASL mechanism is not enabled.

@@ -335,6 +335,10 @@ impl PartitionHandle {
     }
 
     fn produce_ours(&self, batch: BytesMut, durable: bool) -> Result<(), Error> {
+        if i32::try_from(batch.len()).is_err() {
+            let text = format!("{}: a batch of {} bytes: the format has no room for its length", self.0.id, batch.len());
+            return Err(Error::new(ErrorCode::RecordListTooLarge, text));
+        }
         debug_assert!(
             append::check(&mut batch.clone(), &self.config(), i64::MAX).is_ok(),
             "{}: the broker's own batch is unsound",

@@ -18,6 +18,11 @@ use crate::partition::{DataSignal, PartitionConfig, PartitionHandle, Surrounding
 use crate::record::BatchBuilder;
 use crate::topic_config::{CleanupPolicy, TopicConfig};
 
+/// What the record of an offset takes beside its names and metadata.
+const COMMIT_BYTES: usize = 64;
+/// How large the records of one commit are at most.
+const COMMIT_BYTES_MAX: usize = 16 << 20;
+
 /// What a shard is made from.
 #[derive(Debug)]
 pub(crate) struct ShardConfig {
@@ -89,6 +94,20 @@ pub(crate) struct Shard {
     pub(super) snapshot: u64,
     /// Bytes in the segment that is written to.
     pub(super) unsealed: u64,
+}
+
+/// Whether the offsets of one commit are not too many to be written at a time: each is written with the group's name and the topic's,
+/// which a request may hold once.
+pub(super) fn check_size<'a>(group: &str, offsets: impl Iterator<Item = &'a OffsetCommit<'a>>) -> Result<(), Error> {
+    let of = |commit: &OffsetCommit<'_>| group.len() + commit.topic.len() + commit.metadata.len() + COMMIT_BYTES;
+    let bytes: usize = offsets.map(of).sum();
+    if bytes > COMMIT_BYTES_MAX {
+        let text = format!(
+            "group '{group}': a commit of {bytes} bytes, at most {COMMIT_BYTES_MAX} are written at a time: commit less at once"
+        );
+        return Err(Error::new(ErrorCode::InvalidCommitOffsetSize, text));
+    }
+    Ok(())
 }
 
 impl Shard {
@@ -177,6 +196,7 @@ impl Shard {
     }
 
     fn store_offsets(&mut self, group: &str, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
+        check_size(group, offsets.iter())?;
         self.rewrite_if_due()?;
         let wall = self.config.surroundings.clock.wall_ms_coarse();
         for commit in offsets {

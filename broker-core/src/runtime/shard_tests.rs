@@ -357,3 +357,24 @@ fn one_offset_that_is_refused_does_not_keep_the_others() {
     let refused = shard.commit_within("g", MemberIdentity::of(1, "who"), (1, 0), &commits, false).map_err(|error| error.code());
     assert_eq!(refused.map(drop), Err(ErrorCode::UnknownMemberId));
 }
+
+#[test]
+fn a_small_commit_is_not_written_a_thousand_times_as_large() {
+    let disk = MemoryDisk::new();
+    let mut shard = open(&disk);
+    let group = "g".repeat(i16::MAX as usize);
+    let commits = vec![commit(0, 7); 2_000];
+    let told = [
+        shard.commit(&group, MemberIdentity::administrator(), &commits),
+        shard.commit_each(&group, MemberIdentity::administrator(), &commits).map(drop),
+        shard.commit_within(&group, MemberIdentity::administrator(), (1, 0), &commits, false).map(drop),
+    ];
+    for refused in told {
+        let error = refused.expect_err("65 MB of names");
+        assert_eq!(error.code(), ErrorCode::InvalidCommitOffsetSize);
+        assert!(error.to_string().contains("at most 16777216"), "{error}");
+    }
+    assert!(shard.partition().is_none(), "nothing was written");
+    assert!(shard.groups().list().is_empty());
+    shard.commit(&group, MemberIdentity::administrator(), &commits[..500]).expect("16 MB");
+}

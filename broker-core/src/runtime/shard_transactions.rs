@@ -1,6 +1,7 @@
 //! What a producer's transaction has to do with the groups of a shard: it may store offsets, which count once it is committed.
 
 use super::Shard;
+use super::shard::check_size;
 use crate::coordinator::group::{GroupRecord, MemberIdentity, OffsetCommit, encode_commit};
 use crate::error::Error;
 use crate::partition::{Produced, TransactionEnd};
@@ -19,11 +20,13 @@ impl Shard {
     ) -> Result<Vec<Result<(), Error>>, Error> {
         self.groups.check_commit_within(group, who)?;
         let checked: Vec<_> = offsets.iter().map(|commit| self.groups.check_metadata(group, commit)).collect();
-        let sound = || offsets.iter().zip(&checked).filter(|(_, checked)| checked.is_ok()).map(|(commit, _)| *commit);
+        let sound = offsets.iter().zip(&checked).filter(|(_, checked)| checked.is_ok()).map(|(commit, _)| *commit);
+        let within: Vec<OffsetCommit<'_>> = sound.collect();
+        check_size(group, within.iter())?;
         self.rewrite_if_due()?;
         let wall = self.config.surroundings.clock.wall_ms_coarse();
-        for commit in sound() {
-            encode_commit(group, &commit, wall, &mut self.key, &mut self.value);
+        for commit in &within {
+            encode_commit(group, commit, wall, &mut self.key, &mut self.value);
             self.builder.append(wall, Some(&self.key), Some(&self.value), &[]);
         }
         if self.builder.is_empty() {
@@ -35,7 +38,7 @@ impl Shard {
         let bytes = batch.len() as u64;
         self.log()?.produce_own_within(batch, durable)?;
         self.grown(bytes);
-        for commit in sound() {
+        for commit in within {
             self.groups.apply(GroupRecord::Within { producer, group, commit, stored_at: wall });
         }
         Ok(checked)
