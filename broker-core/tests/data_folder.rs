@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use broker_core::record::BatchBuilder;
 use broker_core::storage::{Disk, MemoryDisk, TOP};
-use broker_core::{Broker, BrokerConfig, NewTopic, PartitionHandle, TokioClock};
+use broker_core::{Broker, BrokerConfig, MemberIdentity, NewTopic, OffsetCommit, PartitionHandle, TokioClock};
 use bytes::Bytes;
 
 fn open(disk: &MemoryDisk) -> Broker {
@@ -267,4 +267,31 @@ fn a_deletion_that_was_told_is_in_every_checkpoint_from_then_on() {
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(wrong, None, "a checkpoint went back");
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_number_of_internal_partitions_is_refused_where_something_would_not_be_found() {
+    let disk = MemoryDisk::new();
+    let open = |offsets, transactions| {
+        let config = BrokerConfig {
+            offsets_topic_num_partitions: offsets,
+            transaction_state_log_num_partitions: transactions,
+            ..BrokerConfig::default()
+        };
+        Broker::builder().disk(Arc::new(disk.clone())).config(config).seed(1).open()
+    };
+    let broker = open(1, 1).expect("opened");
+    broker.create_topic(&NewTopic::new("t")).expect("made");
+    broker.init_transactional_producer("x", 60_000, None).await.expect("a producer");
+    let commit = OffsetCommit { topic: "t", partition: 0, offset: 7, leader_epoch: -1, metadata: "" };
+    broker.commit_offsets("g", MemberIdentity::administrator(), &[commit]).expect("committed");
+    drop(broker);
+    let told = [open(50, 1), open(1, 50)].map(|opened| opened.expect_err("refused").to_string());
+    assert!(told[0].contains("offsets.topic.num.partitions is 50, but group 'g' is in partition 0"), "{told:?}");
+    assert!(
+        told[1].contains("transaction.state.log.num.partitions is 50, but transactional id 'x' is in partition 0"),
+        "{told:?}"
+    );
+    let broker = open(1, 1).expect("as before");
+    assert_eq!((broker.list_transactions().len(), broker.fetch_offsets("g", None).len()), (1, 1));
 }

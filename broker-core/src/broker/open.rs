@@ -17,7 +17,7 @@ use crate::id::{TopicId, TopicPartition};
 use crate::partition::Surroundings;
 use crate::runtime::{
     Bell, Driver, Intervals, Kept, Looks, Participants, Random, Shard, ShardConfig, Syncer, TransactionCoordinator,
-    TransactionShard, Upkeep,
+    TransactionShard, Upkeep, shard_of,
 };
 use crate::storage::{Disk, FileDisk, MemoryDisk};
 use crate::time::{Clock, SystemClock};
@@ -201,6 +201,22 @@ fn check_count(name: &str, wanted: i32, stored: i32, what: &str) -> Result<(), E
     Ok(())
 }
 
+/// Whether what was read back from this partition is looked for in it.
+fn check_places<'a>(
+    name: &str,
+    wanted: i32,
+    index: i32,
+    what: &str,
+    mut ids: impl Iterator<Item = &'a str>,
+) -> Result<(), Error> {
+    let Some(stray) = ids.find(|id| shard_of(id, wanted as usize) != index as usize) else { return Ok(()) };
+    let text = format!(
+        "{name} is {wanted}, but {what} '{stray}' is in partition {index}, so it was stored with another number: it would not be \
+         found. Start with the number of before"
+    );
+    Err(Error::new(ErrorCode::InvalidConfig, text))
+}
+
 fn folders(surroundings: &Surroundings) -> Result<Vec<String>, Error> {
     let failed = |error| Error::with_source(ErrorCode::KafkaStorageError, "the data cannot be listed", error);
     surroundings.disk.folders().map_err(failed)
@@ -223,6 +239,8 @@ fn open_transactions(
         let mut shard = TransactionShard::new(surroundings.clone(), config, id, opening, participants.clone());
         if is_there {
             shard.load()?;
+            let ids = shard.transactions().iter().map(|(id, _)| id);
+            check_places("transaction.state.log.num.partitions", wanted, index, "transactional id", ids)?;
         }
         Ok(shard)
     });
@@ -247,6 +265,7 @@ fn open_shards(
         let mut shard = Shard::new(ShardConfig::new(surroundings.clone(), config, id, opening));
         if is_there {
             shard.load()?;
+            check_places("offsets.topic.num.partitions", wanted, index, "group", shard.groups().ids())?;
         }
         Ok(Mutex::new(shard))
     });

@@ -73,6 +73,10 @@ impl Groups {
         Some((group.generation, record))
     }
 
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(String::as_str)
+    }
+
     /// Everything that must outlive a rewrite of the shard's log: each group's generation, then its offsets.
     pub fn snapshot(&self) -> impl Iterator<Item = (&String, (i32, MemberRecord<'_>), Vec<(TopicPartition, &CommittedOffset)>)> {
         self.groups.iter().filter_map(|(id, group)| {
