@@ -7,8 +7,8 @@ use std::time::Duration;
 use broker_core::record::{BatchBuilder, batches};
 use broker_core::storage::{Disk, MemoryDisk};
 use broker_core::{
-    Broker, BrokerConfig, CommittedOnly, Error, ErrorCode, MemberIdentity, NewTopic, OffsetCommit, PartitionHandle, TokioClock,
-    TopicPartition,
+    AlterConfig, Broker, BrokerConfig, CommittedOnly, ConfigChange, Error, ErrorCode, MemberIdentity, NewTopic, OffsetCommit,
+    PartitionHandle, TokioClock, TopicPartition, TransactionEnd,
 };
 
 const NOW: i64 = 1_700_000_000_000;
@@ -17,9 +17,18 @@ const REWRITE_BYTES: u64 = 500;
 type Producer = (i64, i16);
 
 fn open(disk: &MemoryDisk, now: i64) -> Broker {
+    open_with(disk, now, REWRITE_BYTES)
+}
+
+/// A broker that does not write its log of transactions anew, which makes it durable.
+fn open_plain(disk: &MemoryDisk, now: i64) -> Broker {
+    open_with(disk, now, 1 << 20)
+}
+
+fn open_with(disk: &MemoryDisk, now: i64, rewrite_bytes: u64) -> Broker {
     let config = BrokerConfig {
         transaction_state_log_num_partitions: 1,
-        transaction_state_log_segment_bytes: REWRITE_BYTES,
+        transaction_state_log_segment_bytes: rewrite_bytes,
         ..BrokerConfig::default()
     };
     let builder = Broker::builder().disk(Arc::new(disk.clone())).clock(Arc::new(TokioClock::new(now)));
@@ -28,7 +37,10 @@ fn open(disk: &MemoryDisk, now: i64) -> Broker {
 
 /// A broker with topics `a` and `b`, of one partition each, with these settings.
 fn with_topics(disk: &MemoryDisk, settings: [&[(&str, &str)]; 2]) -> Broker {
-    let broker = open(disk, NOW);
+    topics_in(open(disk, NOW), settings)
+}
+
+fn topics_in(broker: Broker, settings: [&[(&str, &str)]; 2]) -> Broker {
     for (name, settings) in ["a", "b"].into_iter().zip(settings) {
         let mut topic = NewTopic::new(name).partitions(1);
         topic.configs = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -266,9 +278,9 @@ async fn a_marker_that_cannot_be_written_is_written_later() {
     let broker = with_topics(&disk, [&[], &[]]);
     let producer = init(&broker).await.expect("given");
     begin(&broker, producer, 0).await.expect("begun");
-    // The decision and the first marker.
+    // The decision and the first marker, the group's.
     disk.fail_after(2);
-    let told = broker.end_transaction("x", producer, true).await.expect_err("one partition cannot be told");
+    let told = broker.end_transaction("x", producer, true).await.expect_err("two partitions cannot be told");
     assert_eq!(told.code(), ErrorCode::ConcurrentTransactions);
     disk.heal();
     for (what, code) in [(true, ErrorCode::ConcurrentTransactions), (false, ErrorCode::InvalidTxnState)] {
@@ -276,9 +288,10 @@ async fn a_marker_that_cannot_be_written_is_written_later() {
     }
     let again = broker.init_transactional_producer("x", 60_000, None).await.expect_err("it is being ended");
     assert_eq!(again.code(), ErrorCode::ConcurrentTransactions);
-    // The partition whose write failed takes none any more: a topic that is deleted holds nothing up.
-    let failed = both(&broker).into_iter().find(|partition| !is_decided(partition)).expect("one");
-    broker.delete_topic(&failed.topic_partition().topic).expect("deleted");
+    // A partition whose write failed takes none any more: a topic that is deleted holds nothing up.
+    let failed: Vec<_> = both(&broker).into_iter().filter(|partition| !is_decided(partition)).collect();
+    assert_eq!(failed.len(), 2);
+    failed.iter().for_each(|failed| broker.delete_topic(&failed.topic_partition().topic).expect("deleted"));
     tokio::time::sleep(Duration::from_secs(11)).await;
     broker.end_transaction("x", producer, true).await.expect("it is complete");
     init(&broker).await.expect("given");
@@ -383,4 +396,156 @@ async fn on_files_an_end_waits_for_what_the_topic_asks() {
     drop((a, b, broker));
     let broker = Broker::open(dir.path()).expect("opened again");
     assert_eq!(committed(&both(&broker)[0]), [0, 1, 2, 3, 4]);
+}
+
+/// Whoever may write to one of its topics cannot keep a transaction from ending.
+#[tokio::test(start_paused = true)]
+async fn a_foreign_batch_of_a_newer_epoch_holds_up_no_end() {
+    for what in ["plain", "marker", "marker of a newer coordinator", "within"] {
+        let broker = with_topics(&MemoryDisk::new(), [&[], &[]]);
+        let [a, b] = both(&broker);
+        let producer = init(&broker).await.expect("given");
+        if what == "plain" {
+            let named = [&a, &b].map(|partition| partition.topic_partition().clone());
+            broker.add_partitions_to_transaction("x", producer, &named).await.expect("added");
+            broker.produce_in_transaction("x", &b, within(producer, 0)).expect("produced");
+        } else {
+            begin(&broker, producer, 0).await.expect("begun");
+        }
+        // By who guesses the producer's id, beside the coordinator.
+        let newer = (producer.0, 30_000);
+        let marker = |coordinator_epoch| TransactionEnd {
+            producer_id: newer.0,
+            producer_epoch: newer.1,
+            coordinator_epoch,
+            committed: false,
+        };
+        match what {
+            "plain" => {
+                let mut plain = BatchBuilder::new();
+                plain.producer(newer.0, newer.1, 0);
+                plain.append(NOW, Some(b"k"), Some(&[9; 4]), &[]);
+                a.produce(plain.build()).map(drop)
+            }
+            "marker" => a.end_transaction(&marker(0)).map(drop),
+            "within" => a.produce(within(newer, 0)).map(drop),
+            _ => a.end_transaction(&marker(7)).map(drop),
+        }
+        .expect("taken");
+        broker.end_transaction("x", producer, true).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(is_decided(&a) && is_decided(&b), "{what}");
+        assert_eq!(committed(&b), [0], "{what}");
+        assert_eq!(broker.describe_transaction("x").expect("known").state.name(), "CompleteCommit");
+        init(&broker).await.expect("the next");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_takes_no_writes_holds_up_no_other_and_those_are_told_once() {
+    let disk = MemoryDisk::new();
+    let broker = with_topics(&disk, [&[], &[]]);
+    let mut last = NewTopic::new("c");
+    last.partitions = Some(1);
+    broker.create_topic(&last).expect("made");
+    let all = ["a", "b", "c"].map(|topic| broker.partition(topic, 0).expect("there"));
+    let producer = init(&broker).await.expect("given");
+    let named = all.each_ref().map(|partition| partition.topic_partition().clone());
+    broker.add_partitions_to_transaction("x", producer, &named).await.expect("added");
+    for partition in &all {
+        broker.produce_in_transaction("x", partition, within(producer, 0)).expect("produced");
+    }
+    // The decision and `a`'s marker; then `b` fails, and takes nothing any more.
+    disk.fail_after(2);
+    broker.end_transaction("x", producer, true).await.expect_err("one partition cannot be told");
+    disk.heal();
+    let before = all.each_ref().map(PartitionHandle::end_offset);
+    tokio::time::sleep(Duration::from_secs(3605)).await;
+    let after = all.each_ref().map(PartitionHandle::end_offset);
+    assert_eq!(after[0], before[0], "`a` knew");
+    assert!(!is_decided(&all[1]));
+    // It failed as well while the disk did, or it is told now.
+    assert!(is_decided(&all[0]));
+    drop((all, broker));
+    let broker = open(&disk, NOW + 4_000_000);
+    let all = ["a", "b", "c"].map(|topic| broker.partition(topic, 0).expect("there"));
+    assert!(all.iter().all(is_decided), "after a restart");
+    assert_eq!(all.each_ref().map(committed), [[0], [0], [0]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_fails_first_keeps_no_other_from_being_told() {
+    let disk = MemoryDisk::new();
+    let broker = with_topics(&disk, [&[], &[]]);
+    let [a, b] = both(&broker);
+    let producer = init(&broker).await.expect("given");
+    begin(&broker, producer, 0).await.expect("begun");
+    // `a` takes no writes any more; the disk is sound again.
+    disk.fail_after(0);
+    let mut plain = BatchBuilder::new();
+    plain.append(NOW, Some(b"k"), Some(&[9; 4]), &[]);
+    a.produce(plain.build()).expect_err("failed");
+    disk.heal();
+    broker.end_transaction("x", producer, true).await.expect_err("`a` is not told");
+    assert!(is_decided(&b), "`b` is");
+    let end = b.end_offset();
+    tokio::time::sleep(Duration::from_secs(3605)).await;
+    assert_eq!(b.end_offset(), end, "once");
+}
+
+/// Makes durable what a topic holds, and nothing else.
+async fn make_durable(broker: &Broker, partition: &PartitionHandle) {
+    let topic = &partition.topic_partition().topic;
+    let setting = ConfigChange::new("flush.messages", AlterConfig::Set("1".to_owned()));
+    broker.alter_configs(topic, &[setting], false).expect("altered");
+    let mut plain = BatchBuilder::new();
+    plain.append(NOW, Some(b"k"), Some(&[9; 4]), &[]);
+    let produced = partition.produce(plain.build()).expect("produced");
+    partition.acknowledged(produced.end_offset).await.expect("durable");
+}
+
+/// The coordinator's abort is taken back, the partition's marker is not: the epochs differ.
+#[tokio::test(start_paused = true)]
+async fn an_abort_that_a_power_cut_takes_back_hangs_nothing() {
+    let disk = MemoryDisk::new();
+    let broker = topics_in(open_plain(&disk, NOW), [&[], &[]]);
+    let producer = init(&broker).await.expect("given");
+    begin(&broker, producer, 0).await.expect("begun");
+    broker.sync().expect("synced");
+    tokio::time::sleep(Duration::from_secs(75)).await;
+    make_durable(&broker, &both(&broker)[0]).await;
+    drop(broker);
+    disk.crash();
+    let broker = open_plain(&disk, NOW + 1000);
+    assert_eq!(broker.describe_transaction("x").expect("known").state.name(), "Ongoing", "taken back");
+    assert_eq!(both(&broker).each_ref().map(is_decided), [true, false]);
+    // Its producer, on another machine, does not know.
+    broker.end_transaction("x", producer, true).await.expect("ended");
+    assert!(both(&broker).iter().all(is_decided));
+}
+
+/// What a power cut left of a decided transaction does not decide the next one.
+#[tokio::test(start_paused = true)]
+async fn a_power_cut_commits_nothing_that_nobody_committed() {
+    for restarts in [false, true] {
+        let disk = MemoryDisk::new();
+        let mut broker = topics_in(open_plain(&disk, NOW), [SYNCED, &[]]);
+        let producer = init(&broker).await.expect("given");
+        broker.sync().expect("synced");
+        begin(&broker, producer, 0).await.expect("begun");
+        let end = broker.end_transaction("x", producer, true);
+        if restarts {
+            drop(end);
+            broker = open_plain(&disk, NOW + 1000);
+        } else {
+            end.await.expect("committed");
+        }
+        let [_, b] = both(&broker);
+        broker.add_partitions_to_transaction("x", producer, &[b.topic_partition().clone()]).await.expect("added");
+        broker.produce_in_transaction("x", &b, within(producer, 1)).expect("produced");
+        make_durable(&broker, &b).await;
+        drop((b, broker));
+        disk.crash();
+        let [_, b] = both(&open_plain(&disk, NOW + 1000));
+        assert!(b.end_offset() > 2 && !committed(&b).contains(&1), "restarts {restarts}: {:?}", committed(&b));
+    }
 }

@@ -19,7 +19,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    fn shard(&self, number: i32) -> Option<&Mutex<Shard>> {
+    /// A shard of the groups, by its number.
+    pub fn shard(&self, number: i32) -> Option<&Mutex<Shard>> {
         self.shards.get(usize::try_from(number).ok()?)
     }
 }
@@ -45,13 +46,14 @@ impl Participants for Records {
         if &*id.topic == OFFSETS_TOPIC {
             let Some(shard) = self.shard(id.partition) else { return Ok(None) };
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let ended = shard.end_transaction(end, durable)?.end_offset;
+            let ended = shard.complete_transaction(end, durable)?;
             return Ok(shard.partition().cloned().map(|partition| (partition, ended)));
         }
         let Some(partition) = self.partition(id) else { return Ok(None) };
-        match partition.end_transaction(end) {
+        // A topic that asks for it makes it durable itself.
+        match partition.complete_transaction(end, false) {
             Err(_) if partition.is_deleted() => Ok(None),
-            told => Ok(Some((partition, told?.end_offset))),
+            told => Ok(Some((partition, told?))),
         }
     }
 }

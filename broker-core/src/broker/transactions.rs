@@ -1,3 +1,5 @@
+use std::sync::PoisonError;
+
 use bytes::BytesMut;
 
 use super::Broker;
@@ -197,9 +199,14 @@ impl Broker {
             return Err(Error::new(ErrorCode::InvalidTopic, text));
         }
         if &*partition.topic != OFFSETS_TOPIC {
-            self.partition(&partition.topic, partition.partition)?;
+            let found = self.partition(&partition.topic, partition.partition)?;
+            let ended = found.end_transaction(end)?.end_offset;
+            return Ok(Some((found, ended)));
         }
-        self.0.records.end(partition, end, false)
+        let Some(shard) = self.0.records.shard(partition.partition) else { return Ok(None) };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = shard.end_transaction(end)?.end_offset;
+        Ok(shard.partition().cloned().map(|found| (found, ended)))
     }
 
     /// All transactional ids, by name.

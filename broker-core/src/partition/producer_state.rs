@@ -214,6 +214,17 @@ impl ProducerStates {
         Ok(())
     }
 
+    /// The end of the transaction that a producer has open, if it has one, as its coordinator says it. Other epochs that are known here
+    /// are no reason to leave it open: whoever brought them, it is the coordinator's transaction.
+    pub fn owed_end(&self, end: &TransactionEnd) -> Option<TransactionEnd> {
+        let state = self.by_id.get(&end.producer_id).filter(|state| state.transaction.is_some())?;
+        Some(TransactionEnd {
+            producer_epoch: end.producer_epoch.max(state.epoch),
+            coordinator_epoch: end.coordinator_epoch.max(state.coordinator_epoch),
+            ..*end
+        })
+    }
+
     /// All of them, by id.
     pub fn describe(&self) -> impl Iterator<Item = ProducerDescription> {
         self.by_id.iter().map(|(id, state)| {

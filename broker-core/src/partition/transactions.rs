@@ -2,12 +2,13 @@
 //! reads committed records only sees nothing at or behind the first one that is undecided.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 
 use super::producer_state::{ProducerBatch, ProducerStates};
-use super::{AbortedTransaction, Fetched, PartitionHandle, Produced, storage};
+use super::{AbortedTransaction, Fetched, PartitionHandle, Produced, State, storage};
 use crate::error::Error;
 use crate::record::Marker;
 
@@ -124,18 +125,30 @@ impl PartitionHandle {
     /// Ends a producer's transaction here: appends the marker that says how. It does no harm if none is open, so a coordinator that
     /// does not know may say it again.
     pub fn end_transaction(&self, end: &TransactionEnd) -> Result<Produced, Error> {
-        self.mark_end(end, false)
+        self.check_there()?;
+        let state = self.state();
+        self.check_there()?;
+        state.producers.check_end(end).map_err(|refusal| refusal.on(&self.0.id))?;
+        self.mark_end(state, end, false)
     }
 
-    /// The same; if it is to be durable, the marker counts only then, as if the topic's `flush.messages` asked for that.
-    pub(crate) fn mark_end(&self, end: &TransactionEnd, durable: bool) -> Result<Produced, Error> {
+    /// The same as the transaction's coordinator says it, which is never refused: it is what ends it. Nothing is written if none is open, so
+    /// it may be said again and again. Behind what to wait for until it counts; if it is to be durable, that is when it is, as if the
+    /// topic's `flush.messages` asked for it.
+    pub(crate) fn complete_transaction(&self, end: &TransactionEnd, durable: bool) -> Result<i64, Error> {
         self.check_there()?;
+        let state = self.state();
+        self.check_there()?;
+        match state.producers.owed_end(end) {
+            None => Ok(state.log.end()),
+            Some(end) => self.mark_end(state, &end, durable).map(|marked| marked.end_offset),
+        }
+    }
+
+    fn mark_end(&self, mut state: MutexGuard<'_, State>, end: &TransactionEnd, durable: bool) -> Result<Produced, Error> {
         let (now, config) = (self.0.surroundings.clock.wall_ms(), self.config());
         let marker = Marker { commits: end.committed, coordinator_epoch: end.coordinator_epoch };
         let batch = marker.batch(end.producer_id, end.producer_epoch, now);
-        let mut state = self.state();
-        self.check_there()?;
-        state.producers.check_end(end).map_err(|refusal| refusal.on(&self.0.id))?;
         let base_offset = state.log.end();
         if let Some(aborted) = state.producers.aborted_by(end, base_offset) {
             // Before its marker: an entry without one goes when the log is recovered, a marker without an entry would lie.

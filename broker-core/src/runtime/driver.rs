@@ -1,4 +1,4 @@
-//! The one task of a broker: steps the machines of groups and transactions when their time has come.
+//! The tasks of a broker: they step the machines of groups, and of transactions, when their time has come.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +31,7 @@ pub(crate) struct Driver {
     wake: Arc<Notify>,
     tokens: AtomicU64,
     random: Random,
-    task: Mutex<Option<JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Counts what may have begun a rebalance.
     changes: Arc<Counter>,
 }
@@ -45,8 +45,8 @@ impl Driver {
         looks: Looks,
     ) -> Self {
         let (tokens, random) = (AtomicU64::new(0), Random::new(seed));
-        let (wake, task, changes) = (Arc::default(), Mutex::new(None), Arc::default());
-        Self { looks, shards, transactions, clock, wake, tokens, random, task, changes }
+        let (wake, tasks, changes) = (Arc::default(), Mutex::default(), Arc::default());
+        Self { looks, shards, transactions, clock, wake, tokens, random, tasks, changes }
     }
 
     pub fn token(&self) -> ReplyToken {
@@ -67,16 +67,17 @@ impl Driver {
         self.wake.notify_one();
     }
 
-    /// The task is there, if it can be.
+    /// The tasks are there, if they can be.
     pub fn attend(&self) {
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if task.as_ref().is_some_and(|task| !task.is_finished()) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.first().is_some_and(|task| !task.is_finished()) {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (shards, transactions, clock) = (self.shards.clone(), self.transactions.clone(), self.clock.clone());
-            let task_of = Task { shards, transactions, clock, changes: self.changes.clone(), looks: self.looks };
-            *task = Some(runtime.spawn(task_of.run(self.wake.clone())));
+            let (shards, clock, looks) = (self.shards.clone(), self.clock.clone(), self.looks);
+            let groups = GroupTask { shards, clock: clock.clone(), changes: self.changes.clone(), looks };
+            let transactions = TransactionTask { transactions: self.transactions.clone(), clock, looks };
+            *tasks = vec![runtime.spawn(groups.run(self.wake.clone())), runtime.spawn(transactions.run())];
         }
     }
 
@@ -85,8 +86,8 @@ impl Driver {
     }
 
     pub async fn close(&self) {
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
             task.abort();
             let _ = task.await;
         }
@@ -95,52 +96,30 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            task.abort();
-        }
+        self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
     }
 }
 
-/// What the task works on.
-struct Task {
+struct GroupTask {
     shards: Arc<Vec<Mutex<Shard>>>,
-    transactions: Arc<TransactionCoordinator>,
     clock: Arc<dyn Clock>,
     changes: Arc<Counter>,
     looks: Looks,
 }
 
-/// When each thing is looked at next.
-struct Next {
-    offsets: u64,
-    transactions: u64,
-    transactional_ids: u64,
-}
-
-impl Next {
-    fn after(now: u64, looks: &Looks) -> Self {
-        Self {
-            offsets: now + looks.offsets_ms,
-            transactions: now + looks.transactions_ms,
-            transactional_ids: now + looks.transactional_ids_ms,
-        }
-    }
-
-    fn first(&self) -> u64 {
-        self.offsets.min(self.transactions).min(self.transactional_ids)
-    }
-}
-
-impl Task {
+impl GroupTask {
     fn each(&self, mut step: impl FnMut(&mut Shard)) {
         self.shards.iter().for_each(|shard| step(&mut shard.lock().unwrap_or_else(PoisonError::into_inner)));
     }
 
     async fn run(self, wake: Arc<Notify>) {
-        let mut next = Next::after(self.clock.monotonic_ms(), &self.looks);
+        let mut look_at = self.clock.monotonic_ms() + self.looks.offsets_ms;
         loop {
-            self.look(&mut next).await;
-            let mut deadline = next.first();
+            if self.clock.monotonic_ms() >= look_at {
+                self.each(|shard| expire_offsets(shard, self.looks.offsets_retention_ms));
+                look_at = self.clock.monotonic_ms() + self.looks.offsets_ms;
+            }
+            let mut deadline = look_at;
             self.each(|shard| deadline = deadline.min(shard.next_deadline().unwrap_or(u64::MAX)));
             let due = tokio::time::sleep(Duration::from_millis(deadline.saturating_sub(self.clock.monotonic_ms())));
             tokio::select! {
@@ -154,20 +133,33 @@ impl Task {
             }
         }
     }
+}
 
-    async fn look(&self, next: &mut Next) {
-        let (now, later) = (self.clock.monotonic_ms(), Next::after(self.clock.monotonic_ms(), &self.looks));
-        if now >= next.offsets {
-            self.each(|shard| expire_offsets(shard, self.looks.offsets_retention_ms));
-            next.offsets = later.offsets;
-        }
-        if now >= next.transactional_ids {
-            self.transactions.expire();
-            next.transactional_ids = later.transactional_ids;
-        }
-        if now >= next.transactions {
-            self.transactions.resume().await;
-            next.transactions = later.transactions;
+/// A task of its own: it waits for disks, and nobody's session must.
+struct TransactionTask {
+    transactions: Arc<TransactionCoordinator>,
+    clock: Arc<dyn Clock>,
+    looks: Looks,
+}
+
+impl TransactionTask {
+    async fn run(self) {
+        let later = || {
+            (self.clock.monotonic_ms() + self.looks.transactions_ms, self.clock.monotonic_ms() + self.looks.transactional_ids_ms)
+        };
+        let (mut resume_at, mut expire_at) = later();
+        loop {
+            let now = self.clock.monotonic_ms();
+            if now >= resume_at {
+                self.transactions.resume().await;
+                resume_at = later().0;
+            }
+            if now >= expire_at {
+                self.transactions.expire();
+                expire_at = later().1;
+            }
+            let next = resume_at.min(expire_at);
+            tokio::time::sleep(Duration::from_millis(next.saturating_sub(self.clock.monotonic_ms()))).await;
         }
     }
 }

@@ -97,7 +97,7 @@ fn take(disk: &MemoryDisk, shard: &mut Shard, step: Step) -> Result<(), ErrorCod
             let commits = [commit(partition, offset)];
             shard.commit_within(GROUPS[group], nobody, (producer, 0), &commits, false).map(|each| assert!(each[0].is_ok()))
         }
-        End(producer, committed) => shard.end_transaction(&end(producer, committed), false).map(drop),
+        End(producer, committed) => shard.end_transaction(&end(producer, committed)).map(drop),
         DeleteOffset(group, partition) => shard.delete_offsets(GROUPS[group], &[TopicPartition::new(TOPIC, partition)]).map(drop),
         DeleteTopic => shard.delete_offsets_of(TOPIC),
         DeleteGroup(group) => shard.delete(GROUPS[group]),
@@ -318,7 +318,7 @@ fn an_older_producer_is_fenced_also_after_a_rewrite_and_a_restart() {
     };
     let end = |shard: &mut Shard, producer_epoch| {
         let end = TransactionEnd { producer_epoch, ..end(1, true) };
-        shard.end_transaction(&end, false).map(drop).map_err(|error| error.code())
+        shard.end_transaction(&end).map(drop).map_err(|error| error.code())
     };
     assert_eq!(within(&mut shard, 3), Ok(()));
     assert_eq!(within(&mut shard, 2), Err(ErrorCode::InvalidProducerEpoch));

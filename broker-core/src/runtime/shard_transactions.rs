@@ -45,11 +45,22 @@ impl Shard {
     }
 
     /// Ends a producer's transaction in this shard: writes the marker, then publishes its offsets or drops them. It may be said again.
-    /// If it is to be durable, the marker counts only then.
-    pub fn end_transaction(&mut self, end: &TransactionEnd, durable: bool) -> Result<Produced, Error> {
-        let produced = self.log()?.mark_end(end, durable)?;
+    pub fn end_transaction(&mut self, end: &TransactionEnd) -> Result<Produced, Error> {
+        let produced = self.log()?.end_transaction(end)?;
+        self.ended(end);
+        Ok(produced)
+    }
+
+    /// The same as the transaction's coordinator says it: it is never refused, and nothing is written if none is open.
+    pub fn complete_transaction(&mut self, end: &TransactionEnd, durable: bool) -> Result<i64, Error> {
+        let Some(log) = self.partition() else { return Ok(0) };
+        let log_end = log.complete_transaction(end, durable)?;
+        self.ended(end);
+        Ok(log_end)
+    }
+
+    fn ended(&mut self, end: &TransactionEnd) {
         self.grown(MARKER_BYTES as u64);
         self.groups.apply(GroupRecord::End { producer: end.producer_id, committed: end.committed });
-        Ok(produced)
     }
 }

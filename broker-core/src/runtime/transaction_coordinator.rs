@@ -2,9 +2,12 @@
 //!
 //! Locks: a transaction's shard, then a group's shard, then a partition, never back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use super::shard_of;
 use super::transaction_shard::{Begun, TransactionShard};
@@ -18,6 +21,11 @@ const COORDINATOR_EPOCH: i32 = 0;
 
 /// So many partitions are told before others have their turn.
 const TURN: usize = 64;
+
+/// So many that nobody completes are completed at a time.
+const AT_A_TIME: usize = 32;
+/// And none for longer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where transactions have records: in topics, and with groups.
 pub(crate) trait Participants: Send + Sync {
@@ -167,20 +175,27 @@ impl TransactionCoordinator {
     async fn carry_out(&self, claim: &Claim) -> Result<(), Error> {
         // The decision counts before anybody is told of it.
         self.counts(&claim.id).await?;
-        let mut waits = Vec::new();
+        let (mut waits, mut failure) = (Vec::new(), None);
         for (number, told) in claim.tell().enumerate() {
-            waits.extend(told?.filter(|(partition, end)| partition.end_offset() < *end));
+            // One that fails keeps no other from being told.
+            match told {
+                Ok(told) => waits.extend(told.filter(|(partition, end)| partition.end_offset() < *end)),
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
             if number % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
             }
         }
         for (partition, end) in waits {
             match partition.acknowledged(end).await {
-                Err(_) if partition.is_deleted() => {}
-                acknowledged => acknowledged?,
+                Err(error) if !partition.is_deleted() => drop(failure.get_or_insert(error)),
+                _ => {}
             }
         }
-        claim.complete()
+        match failure {
+            Some(error) => Err(error),
+            None => claim.complete(),
+        }
     }
 
     /// Completes when all that was stored for an id counts.
@@ -195,53 +210,89 @@ impl TransactionCoordinator {
         }
     }
 
-    /// Aborts what is open for too long, and completes what is decided and nobody completes.
+    /// Aborts what is open for too long, and completes what is decided and nobody completes: some at a time, and none for long, so that one
+    /// whose disk stands still holds up no other.
     pub async fn resume(self: &Arc<Self>) {
-        for claim in self.due() {
-            // It has said why.
-            let _ = self.complete(claim).await;
+        let mut tasks = JoinSet::new();
+        for id in self.due() {
+            if tasks.len() == AT_A_TIME {
+                tasks.join_next().await;
+            }
+            let coordinator = self.clone();
+            tasks.spawn(async move { coordinator.resume_one(&id).await });
         }
+        while tasks.join_next().await.is_some() {}
     }
 
-    fn due(self: &Arc<Self>) -> Vec<Claim> {
-        let mut due = Vec::new();
-        for mut shard in self.shards() {
-            for id in shard.timed_out() {
-                if let Err(error) = shard.abort_timed_out(&id) {
-                    tracing::error!(target: "broker_core::transaction", id, %error, "a transaction that is open for too long could not be aborted");
-                }
-            }
-            due.extend(shard.transactions().prepared());
+    async fn resume_one(self: &Arc<Self>, id: &str) {
+        let aborted = self.shard(id).abort_timed_out(id);
+        if let Err(error) = aborted {
+            tracing::error!(target: "broker_core::transaction", id, %error, "a transaction that is open for too long could not be aborted");
         }
-        due.iter().filter_map(|id| self.claim(id).ok()).collect()
+        let Ok(claim) = self.claim(id) else { return };
+        // What fails has said so; what takes too long is tried again.
+        let _ = tokio::time::timeout(PATIENCE, self.complete(claim)).await;
+    }
+
+    fn due(&self) -> Vec<String> {
+        self.shards().flat_map(|shard| [shard.timed_out(), shard.transactions().prepared()].concat()).collect()
     }
 
     /// When the broker is opened, and nobody else is there: what is decided is completed, and what no id has open any more is aborted.
     /// It waits for the disk. What fails is left to [`resume`](Self::resume): the broker opens all the same.
     pub fn recover(self: &Arc<Self>) {
         let prepared: Vec<String> = self.shards().flat_map(|shard| shard.transactions().prepared()).collect();
-        for id in prepared {
-            let finished = self.claim(&id).and_then(|claim| self.finish(&claim).map(|()| claim.end().committed));
-            match finished {
-                Ok(committed) => tracing::info!(
-                    target: "broker_core::transaction", id, committed, "a decided transaction was completed"
-                ),
-                Err(error) => drop(failed(&id, &error)),
-            }
+        let claims: Vec<Claim> = prepared.iter().filter_map(|id| self.claim(id).ok()).collect();
+        // What was read back may be in the page cache only; and a decision that is durable would decide the next transaction too, if a
+        // power cut left it without its end.
+        let synced = self.sync_shards_of(&claims).and_then(|()| {
+            self.finish(&claims);
+            self.sync_shards_of(&claims)
+        });
+        if let Err(error) = synced {
+            tracing::error!(target: "broker_core::transaction", %error, "decided transactions could not be completed");
         }
+        drop(claims);
         if self.is_used() {
             self.abort_strays();
         }
     }
 
-    fn finish(&self, claim: &Claim) -> Result<(), Error> {
-        // It was read back from what may be the page cache only.
-        let log = self.shard(&claim.id).partition().cloned();
-        log.map_or(Ok(()), |log| log.sync())?;
-        for told in claim.tell() {
-            told?.filter(|(partition, end)| partition.end_offset() < *end).map_or(Ok(()), |(told, _)| told.sync())?;
+    fn sync_shards_of(&self, claims: &[Claim]) -> Result<(), Error> {
+        let numbers: BTreeSet<usize> = claims.iter().map(|claim| shard_of(&claim.id, self.shards.len())).collect();
+        let all = self.shards().enumerate().filter(|(number, _)| numbers.contains(number));
+        let logs: Vec<_> = all.filter_map(|(_, shard)| shard.partition().cloned()).collect();
+        logs.iter().try_for_each(PartitionHandle::sync)
+    }
+
+    fn finish(&self, claims: &[Claim]) {
+        let mut waits: BTreeMap<TopicPartition, PartitionHandle> = BTreeMap::new();
+        let tell = |claim: &Claim| {
+            let mut failure = None;
+            for told in claim.tell() {
+                match told {
+                    Ok(told) => {
+                        let told = told.filter(|(partition, end)| partition.end_offset() < *end);
+                        waits.extend(told.map(|(partition, _)| (partition.topic_partition().clone(), partition)));
+                    }
+                    Err(error) => drop(failure.get_or_insert(error)),
+                }
+            }
+            failure
+        };
+        let failures: Vec<Option<Error>> = claims.iter().map(tell).collect();
+        let unsynced: BTreeSet<_> = waits.into_iter().filter(|(_, one)| one.sync().is_err()).map(|(id, _)| id).collect();
+        for (claim, failure) in claims.iter().zip(failures) {
+            let late = claim.transaction.partitions().find(|id| unsynced.contains(id));
+            let late = late.map(|id| Error::new(ErrorCode::KafkaStorageError, format!("{id} cannot be synced")));
+            match failure.or(late).map_or_else(|| claim.complete(), Err) {
+                Ok(()) => {
+                    let (id, committed) = (&claim.id, claim.end().committed);
+                    tracing::info!(target: "broker_core::transaction", id, committed, "a decided transaction was completed");
+                }
+                Err(error) => drop(failed(&claim.id, &error)),
+            }
         }
-        claim.complete()
     }
 
     /// A power cut may leave records of a transaction, and take what the coordinator knew of it, or the marker that ended it. Nobody

@@ -91,8 +91,8 @@ impl TransactionShard {
 
     /// Stores how a transaction ends.
     fn decide(&mut self, id: &str, next: Transaction) -> Result<(), Error> {
-        let durable = self.participants.ask_durable(&mut next.partitions());
-        self.store(id, Some(next), durable)
+        let decided_durably = self.participants.ask_durable(&mut next.partitions());
+        self.store(id, Some(Transaction { decided_durably, ..next }), decided_durably)
     }
 
     fn rewrite_if_due(&mut self) -> Result<(), Error> {
@@ -135,7 +135,9 @@ impl TransactionShard {
     pub fn add_partitions(&mut self, id: &str, producer: Producer, partitions: &[TopicPartition]) -> Result<(), Error> {
         match self.transactions.add_partitions(self.log.wall_ms(), id, producer, partitions)? {
             Some(next) => {
-                let durable = self.participants.ask_durable(&mut partitions.iter().cloned());
+                // The beginning too, if the decision before it is: alone, that would decide this one as well.
+                let after = self.transactions.get(id).is_some_and(|before| before.decided_durably && before.state.has_ended());
+                let durable = after || self.participants.ask_durable(&mut partitions.iter().cloned());
                 self.store(id, Some(next), durable)
             }
             None => Ok(()),

@@ -18,7 +18,7 @@ impl Transactions {
             TransactionState::Ongoing if partitions.iter().all(|partition| current.holds(partition)) => return Ok(None),
             TransactionState::Ongoing => current.clone(),
             TransactionState::Empty | TransactionState::CompleteCommit | TransactionState::CompleteAbort => {
-                Transaction { state: TransactionState::Ongoing, started_ms: now, ..current.clone() }
+                Transaction { state: TransactionState::Ongoing, started_ms: now, decided_durably: false, ..current.clone() }
             }
             state => return Err(busy(id, state)),
         };

@@ -73,6 +73,7 @@ fn empty(now: i64, timeout_ms: i32, (producer_id, producer_epoch): Producer) -> 
         partitions: BTreeMap::new(),
         updated_ms: now,
         started_ms: -1,
+        decided_durably: false,
     }
 }
 

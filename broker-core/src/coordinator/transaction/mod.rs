@@ -57,6 +57,9 @@ pub(crate) struct Transaction {
     /// When it changed last, and when the transaction began; -1 if there was none yet.
     pub updated_ms: i64,
     pub started_ms: i64,
+    /// Whether its decision is durable, so that a power cut may leave it without what came after. Not stored: who reads a decision back
+    /// sees to it that nothing came after.
+    pub decided_durably: bool,
 }
 
 /// The transactions of one shard, by transactional id.

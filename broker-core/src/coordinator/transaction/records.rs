@@ -140,6 +140,7 @@ fn decode_value(mut input: &[u8]) -> Option<Transaction> {
         partitions,
         updated_ms,
         started_ms,
+        decided_durably: false,
     })
 }
 
