@@ -62,11 +62,15 @@ pub(crate) struct Claim {
     coordinator: Arc<TransactionCoordinator>,
     id: String,
     transaction: Transaction,
+    /// The transaction is complete: the next one's claim may be somebody else's.
+    over: AtomicBool,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.coordinator.shard(&self.id).release(&self.id);
+        if !*self.over.get_mut() {
+            self.coordinator.shard(&self.id).release(&self.id);
+        }
     }
 }
 
@@ -87,8 +91,13 @@ impl Claim {
         self.transaction.partitions().map(move |partition| participants.end(&partition, &end, durable))
     }
 
+    /// In one step with the claim's end: who decides the next transaction at once has the claim to that.
     fn complete(&self) -> Result<(), Error> {
-        self.coordinator.shard(&self.id).complete(&self.id)
+        let mut shard = self.coordinator.shard(&self.id);
+        shard.complete(&self.id)?;
+        shard.release(&self.id);
+        self.over.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -129,7 +138,7 @@ impl TransactionCoordinator {
     }
 
     fn claimed(self: &Arc<Self>, id: &str, transaction: Transaction) -> Claim {
-        Claim { coordinator: self.clone(), id: id.to_owned(), transaction }
+        Claim { coordinator: self.clone(), id: id.to_owned(), transaction, over: AtomicBool::new(false) }
     }
 
     /// A producer comes: what it gets, or the transaction that is to be completed first.
