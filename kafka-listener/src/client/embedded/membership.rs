@@ -407,7 +407,7 @@ impl Member {
         };
         let joined = self.broker.join_group(request);
         match self.or_command(joined).await {
-            Ok(Ok(reply)) => self.sync(reply).await,
+            Ok(Ok(reply)) => self.sync(reply, identity.member_id.is_empty() && identity.instance.is_some()).await,
             Ok(Err(error)) => self.join_failed(error).await,
             Err(next) => next,
         }
@@ -452,13 +452,13 @@ impl Member {
         }
     }
 
-    async fn sync(&mut self, reply: JoinGroupReply) -> Next {
+    /// Gets the assignment. `back`: a static member may be so, in a generation that was made without it.
+    async fn sync(&mut self, reply: JoinGroupReply, back: bool) -> Next {
         self.set_identity(reply.generation, &reply.member_id);
         self.leads = reply.leader == reply.member_id;
         let assignments = if self.leads { self.assign(&reply) } else { Vec::new() };
         // What the coordinator keeps from before the leader came back is not handed out anew.
-        let skips = self.leads && reply.skip_assignment;
-        let assignments = if skips { Vec::new() } else { assignments };
+        let assignments = if reply.skip_assignment { Vec::new() } else { assignments };
         let request = SyncGroup {
             group: self.group.clone(),
             generation: reply.generation,
@@ -488,17 +488,19 @@ impl Member {
         }
         self.own(given);
         self.shared.push(Event::Assigned(added));
-        // What was given up is handed out in the next round; and what changed while the leader was away.
-        if again || skips && !self.all_is_held() { Next::Join } else { Next::Stable }
+        // What was given up is handed out in the next round; and so is what changed while the member was away.
+        if again || back && !self.all_is_held() { Next::Join } else { Next::Stable }
     }
 
-    /// Whether the group's members hold all the partitions that they should: as many as there are now of the watched topics.
+    /// Whether the group's members hold all partitions that there are now of the watched topics; where this one leads, and watches
+    /// everybody's, also whether they hold nothing else.
     fn all_is_held(&self) -> bool {
         let Some(group) = self.broker.describe_group(&self.group) else { return false };
         let held = group.members.iter().filter_map(|member| protocol::decode_assignment(&member.assignment).ok()).flatten();
         let held: BTreeSet<TopicPartition> = held.map(from_broker).collect();
         let there = self.topics.iter().flat_map(|(topic, count)| (0..*count).map(move |number| (topic.clone(), number)));
-        held == there.map(|(topic, partition)| TopicPartition { topic, partition }).collect()
+        let there: BTreeSet<_> = there.map(|(topic, partition)| TopicPartition { topic, partition }).collect();
+        if self.leads { held == there } else { held.is_superset(&there) }
     }
 
     /// The leader's work: one assignor for all.

@@ -172,3 +172,40 @@ async fn who_is_closed_while_it_joins_keeps_its_place() {
     assert!(group.members.iter().any(|member| member.group_instance_id.as_deref() == Some("a")));
     let _ = second.poll(Duration::from_millis(10)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_only_who_was_away_wants_is_read() {
+    for strategy in ["range", "cooperative-sticky"] {
+        let backend = backend();
+        topic(&backend, "t1", 1);
+        let with = |name| named(name).with("partition.assignment.strategy", strategy);
+        // It leads, and knows nothing of what the other will want.
+        let mut leader = subscribed(&backend, &with("a"), &["t1"]);
+        assert_eq!(poll(&mut leader).await, "assigned [t1-0@0]");
+        let of_pattern = || {
+            let mut consumer = backend.consumer(&with("b")).expect("made");
+            consumer.subscribe(Subscription::Pattern("t.*".into())).expect("subscribed");
+            consumer
+        };
+        let mut gone = of_pattern();
+        for _ in 0..20 {
+            let _ = (glance(&mut leader).await, glance(&mut gone).await);
+        }
+        gone.close().await.expect("closed");
+        topic(&backend, "t2", 1);
+        let mut again = of_pattern();
+        for _ in 0..40 {
+            let _ = (glance(&mut leader).await, glance(&mut again).await);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let held = [leader.assignment(), again.assignment()].concat();
+        assert!(held.contains(&TopicPartition::new("t2", 0)), "{strategy}: {held:?}");
+        let generation = || backend.broker.describe_group("g").expect("there").generation;
+        let before = generation();
+        for _ in 0..40 {
+            let _ = (glance(&mut leader).await, glance(&mut again).await);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(generation(), before, "{strategy}: they are content with that");
+    }
+}
