@@ -7,6 +7,7 @@ use crate::coordinator::group::{
 };
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
+use crate::partition::PartitionHandle;
 use crate::runtime::{GroupChanges, Shard, shard_of};
 
 fn refused(group: &str, member: &str, code: ErrorCode) -> Error {
@@ -118,14 +119,27 @@ impl Broker {
 
     /// Stores offsets: all of them, or none.
     pub fn commit_offsets(&self, group: &str, who: MemberIdentity<'_>, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
+        let mut shard = self.shard(group);
         offsets.iter().try_for_each(|commit| self.check_partition(group, commit))?;
-        self.commit_read_offsets(group, who, offsets)
+        shard.commit(group, who, offsets)
     }
 
-    /// The same for partitions that the caller reads: it holds their handles and has seen that none is deleted, so that nobody
-    /// need look for them.
-    pub fn commit_read_offsets(&self, group: &str, who: MemberIdentity<'_>, offsets: &[OffsetCommit<'_>]) -> Result<(), Error> {
-        self.shard(group).commit(group, who, offsets)
+    /// The same for partitions that the caller reads, whose handles these are: they need not be looked for. One that was deleted is
+    /// refused.
+    pub fn commit_read_offsets<'a>(
+        &self,
+        group: &str,
+        who: MemberIdentity<'_>,
+        offsets: &[OffsetCommit<'_>],
+        partitions: impl IntoIterator<Item = &'a PartitionHandle>,
+    ) -> Result<(), Error> {
+        let mut shard = self.shard(group);
+        if let Some(gone) = partitions.into_iter().find(|partition| partition.is_deleted()) {
+            // Under the same name there may be a new topic, whose offsets mean something else.
+            let text = format!("group '{group}': {} was deleted: its offset cannot be stored", gone.topic_partition());
+            return Err(Error::new(ErrorCode::UnknownTopicOrPartition, text));
+        }
+        shard.commit(group, who, offsets)
     }
 
     /// Stores offsets, each for itself: the answers are in their order. An error means that nobody's are stored.
@@ -135,10 +149,12 @@ impl Broker {
         who: MemberIdentity<'_>,
         offsets: &[OffsetCommit<'_>],
     ) -> Result<Vec<Result<(), Error>>, Error> {
-        self.commit_sound(group, offsets, |sound| self.shard(group).commit_each(group, who, sound))
+        let mut shard = self.shard(group);
+        self.commit_sound(group, offsets, |sound| shard.commit_each(group, who, sound))
     }
 
-    /// Commits what is about partitions that are there.
+    /// Commits what is about partitions that are there. To be called under the shard's lock, which a deletion takes behind the topic's
+    /// end: an offset that is stored later than that would be the next topic's of that name.
     fn commit_sound(
         &self,
         group: &str,
@@ -193,13 +209,11 @@ impl Broker {
         offsets: &[OffsetCommit<'_>],
     ) -> impl Future<Output = Result<Vec<Result<(), Error>>, Error>> + Send + use<> {
         let mut waits = None;
-        let stored = self.commit_sound(group, offsets, |sound| {
-            self.in_transaction_of_group(transactional_id, producer, group, |durable| {
-                let mut shard = self.shard(group);
-                let stored = shard.commit_within(group, who, producer, sound, durable);
-                waits = shard.partition().and_then(|log| log.unacknowledged().map(|end| log.acknowledged(end)));
-                stored
-            })
+        let stored = self.in_transaction_of_group(transactional_id, producer, group, |durable| {
+            let mut shard = self.shard(group);
+            let stored = self.commit_sound(group, offsets, |sound| shard.commit_within(group, who, producer, sound, durable));
+            waits = shard.partition().and_then(|log| log.unacknowledged().map(|end| log.acknowledged(end)));
+            stored
         });
         let stored = stored.map_err(|error| match error.code() {
             ErrorCode::ProducerFenced => Error::with_source(ErrorCode::InvalidProducerEpoch, "no offset is stored", error),
@@ -273,5 +287,26 @@ mod tests {
         drop(broker);
         let names = disk.files("__consumer_offsets-0").expect("listed");
         assert!(!names.iter().any(|name| name == "00000000000000000000.log"), "superseded: {names:?}");
+    }
+
+    #[test]
+    fn nothing_is_stored_for_a_topic_that_is_gone() {
+        let broker = Broker::in_memory();
+        let commit = OffsetCommit { topic: "t", partition: 0, offset: 70, leader_epoch: -1, metadata: "" };
+        let administrator = MemberIdentity::administrator();
+        let mut left = 0;
+        for _ in 0..1000 {
+            broker.create_topic(&NewTopic::new("t").partitions(1)).expect("made");
+            let read = broker.partition("t", 0).expect("there");
+            std::thread::scope(|scope| {
+                // Until each is refused.
+                scope.spawn(|| while broker.commit_offsets("g", administrator, &[commit]).is_ok() {});
+                scope.spawn(|| while broker.commit_each_offset("g", administrator, &[commit]).expect("told")[0].is_ok() {});
+                scope.spawn(|| while broker.commit_read_offsets("g", administrator, &[commit], [&read]).is_ok() {});
+                broker.delete_topic("t").expect("deleted");
+            });
+            left += broker.fetch_offsets("g", None).len();
+        }
+        assert_eq!(left, 0, "of 1000 deletions");
     }
 }

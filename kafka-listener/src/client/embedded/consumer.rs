@@ -296,21 +296,13 @@ impl EmbeddedConsumer {
         if let Some(membership) = &mut self.membership {
             membership.refresh_identity();
         }
-        let mut all_read = true;
-        for offset in offsets {
-            let source = self.sources.get(&offset.topic_partition);
-            if source.is_some_and(|source| source.handle.is_deleted()) {
-                // Under the same name there may be a new topic, whose offsets mean something else.
-                let text = "the topic was deleted: its offset cannot be stored";
-                let partition = offset.topic_partition.clone();
-                return Err(ClientError::on_partition(ClientErrorKind::UnknownTopicOrPartition, partition, text));
-            }
-            all_read &= source.is_some();
-        }
+        let read = offsets.iter().filter_map(|offset| Some(&self.sources.get(&offset.topic_partition)?.handle));
+        let read: Vec<_> = read.collect();
         let store = |who: MemberIdentity<'_>, commits: &[OffsetCommit<'_>]| {
-            if all_read {
-                self.broker.commit_read_offsets(group, who, commits)
+            if read.len() == commits.len() {
+                self.broker.commit_read_offsets(group, who, commits, read.iter().copied())
             } else {
+                self.broker.commit_read_offsets(group, who, &[], read.iter().copied())?;
                 self.broker.commit_offsets(group, who, commits)
             }
         };
