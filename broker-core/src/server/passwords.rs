@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorCode};
 
-/// Hashes as many at a time as half the processors can: those who are logged in have the others.
+/// Hashes as many at a time as half the processors can, and one at least: those who are logged in have the others. With a single
+/// processor it is shared, by turns that the system gives.
 #[derive(Debug)]
 pub(super) struct Passwords(Arc<Semaphore>);
 
