@@ -188,6 +188,14 @@ async fn listeners_of_one_group_have_names_of_their_own() {
     let told = problems(app().listener(of("l", "g")).listener(of("m", "g"))).await;
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("listener 'm'") && told[0].contains("\"a\" is listener 'l''s in group 'g' already"), "{told:?}");
-    let app = app().listener(of("l", "g")).listener(of("m", "h")).listener(of("n", "g").property("group.instance.id", "b"));
-    app.start().await.unwrap().shutdown().await.unwrap();
+    // Two workers have names of their own, by number.
+    let told =
+        problems(app().listener(of("l", "g").concurrency(2)).listener(of("m", "g").property("group.instance.id", "a-2"))).await;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("\"a-2\" is listener 'l''s"), "{told:?}");
+    let fine = app().listener(of("l", "g").concurrency(2)).listener(of("m", "h"));
+    let fine = fine.listener(of("n", "g").property("group.instance.id", "a-3"));
+    // Whoever reads partitions that it names is no member.
+    let fine = fine.listener(text("o").partitions("t", "0").group_id("g"));
+    fine.start().await.unwrap().shutdown().await.unwrap();
 }

@@ -79,19 +79,36 @@ pub(super) fn check(preflight: &Preflight<'_>, listeners: Vec<OwnedListener>) ->
 
 /// Members of one group that have the same name would put each other out.
 fn shared_names(ready: &[Ready]) -> Vec<String> {
-    let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     let mut found = Vec::new();
-    for Ready { properties, listener, .. } in ready {
-        let (Some(group), Some(name)) = (properties.group_id.as_deref(), properties.consumer.get("group.instance.id")) else {
-            continue;
+    let of = |one: &Ready| match (&one.properties.source, one.properties.group_id.clone()) {
+        (Source::Subscribed(_), Some(group)) => {
+            one.properties.consumer.get("group.instance.id").map(|name| (group, name.to_owned(), one.properties.concurrency))
+        }
+        _ => None,
+    };
+    let named: Vec<_> = ready.iter().filter_map(|one| of(one).map(|names| (one, names))).collect();
+    for (at, (one, (group, name, workers))) in named.iter().enumerate() {
+        let meets = |(_, (other_group, other, others)): &&(&Ready, (Arc<str>, String, Concurrency))| {
+            group == other_group && (name == other || has(name, *workers, other, *others) || has(other, *others, name, *workers))
         };
-        if let Some(other) = seen.insert((group, name), &properties.id) {
-            let place = place(&listener.spec);
+        if let Some((other, _)) = named[..at].iter().find(meets) {
+            let (place, other) = (place(&one.listener.spec), &other.properties.id);
             let text = "already; give each a name of its own";
             found.push(format!("{place}: group.instance.id = \"{name}\" is listener '{other}''s in group '{group}' {text}"));
         }
     }
     found
+}
+
+/// Whether a container of several workers gives one of them the name that the only worker of another has.
+fn has(name: &str, workers: Concurrency, other: &str, others: Concurrency) -> bool {
+    let number = other.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| rest.parse::<usize>().ok());
+    let most = match workers {
+        Concurrency::Fixed(1) => return false,
+        Concurrency::Fixed(most) => most,
+        Concurrency::Auto => usize::MAX,
+    };
+    matches!(others, Concurrency::Fixed(1)) && number.is_some_and(|number| (1..=most).contains(&number))
 }
 
 fn place(spec: &OwnedListenerSpec) -> String {
