@@ -12,8 +12,9 @@ use crate::support::*;
 
 /// Says to the test `child` that it is one, and where its directory is.
 const DIRECTORY: &str = "IT_CHILD_DIRECTORY";
-/// The same for `child_that_starts`.
+/// The same for `child_that_starts`, and whether it is told twice.
 const STARTS_IN: &str = "IT_CHILD_STARTS_IN";
+const TWICE: &str = "IT_CHILD_TWICE";
 /// How long one record takes there, in milliseconds.
 const RECORD_MS: &str = "IT_CHILD_RECORD_MS";
 /// How long anything of the child may take, of real time.
@@ -58,13 +59,19 @@ fn child() {
 /// Not a test by itself either: an app that is told to stop while it starts.
 #[test]
 fn child_that_starts() {
-    let Ok(directory) = std::env::var(STARTS_IN) else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (Ok(directory), Ok(twice)) = (std::env::var(STARTS_IN), std::env::var(TWICE)) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let twice = twice == "true";
     // Layers are built while the app starts.
     let told = factory().shutdown_timeout(Duration::from_secs(3600)).layer(tower::layer::layer_fn(
-        |inner: kafka_listener::handler::BoxedHandler| {
+        move |inner: kafka_listener::handler::BoxedHandler| {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
             println!("told");
+            if twice {
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT).unwrap();
+                // It goes on starting, and lets nobody in.
+                std::thread::park_timeout(DEADLINE);
+            }
             inner
         },
     ));
@@ -239,9 +246,13 @@ async fn a_killed_process_loses_nothing_that_was_committed_or_sent() {
 }
 
 #[tokio::test]
-async fn a_signal_that_comes_while_the_app_starts_stops_it_in_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut process = Process::of("shutdown::child_that_starts", &[(STARTS_IN, dir.path().to_str().unwrap().to_owned())]);
-    let end = process.end();
-    assert_eq!((end.success(), process.count("told"), process.count("ended true")), (true, 1, 1), "{:?}", process.seen);
+async fn a_signal_that_comes_while_the_app_starts_stops_it_in_order_and_a_second_ends_it() {
+    for twice in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().to_str().unwrap().to_owned();
+        let mut process = Process::of("shutdown::child_that_starts", &[(STARTS_IN, directory), (TWICE, twice.to_string())]);
+        let end = process.end();
+        let expected = if twice { (Some(130), 1, 0) } else { (Some(0), 1, 1) };
+        assert_eq!((end.code(), process.count("told"), process.count("ended true")), expected, "{:?}", process.seen);
+    }
 }

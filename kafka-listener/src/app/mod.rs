@@ -170,11 +170,16 @@ impl KafkaAppBuilder {
         self
     }
 
-    /// [`start`](Self::start), then [`RunningApp::wait`]. A signal that comes while it starts stops it in order once it has started;
-    /// between `start` and `wait`, called by oneself, the process ends as it does without an app.
+    /// [`start`](Self::start), then [`RunningApp::wait`]. A signal that comes while it starts stops it in order once it has started,
+    /// a second one ends the process at once (on a runtime of one thread, as soon as the start lets it). Between `start` and
+    /// `wait`, called by oneself, the process ends as it does without an app.
     pub async fn run(self) -> Result<(), Error> {
-        let signals = Signals::new(self.handle_signals.unwrap_or(true));
-        self.start().await?.wait_for(signals).await
+        let enabled = self.handle_signals.unwrap_or(true);
+        let signals = Signals::new(enabled);
+        let second = Signals::new(enabled).end_at_second();
+        let started = self.start().await;
+        second.abort();
+        started?.wait_for(signals).await
     }
 
     /// Checks everything, reports every problem in one error, then starts. Annotated listeners are found by linking.

@@ -1,7 +1,12 @@
 //! What asks an app to stop.
 
+use tokio::task::JoinHandle;
+
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How a process ends that ctrl-c ended, as shells tell it.
+const ENDED: i32 = 130;
 
 /// Ctrl-c and SIGTERM.
 pub(super) struct Signals {
@@ -31,6 +36,19 @@ impl Signals {
             if any { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
         .await;
+    }
+}
+
+impl Signals {
+    /// Ends the process at the second signal, until it is aborted: a start that looks through large logs waits for nobody.
+    pub fn end_at_second(mut self) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            self.next().await;
+            tracing::info!(target: "kafka_listener::app", "a signal: the app stops once it has started; a second one ends it at once");
+            self.next().await;
+            tracing::warn!(target: "kafka_listener::app", "second signal before the app has started: the process ends");
+            std::process::exit(ENDED);
+        })
     }
 }
 
