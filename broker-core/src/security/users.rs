@@ -14,6 +14,8 @@ use crate::storage::Disk;
 pub(super) const FILE: &str = "scram-users";
 /// The longest name.
 const NAME_MAX: usize = 1024;
+/// The longest salt: whoever asks is told it, or one that is made up to be as long.
+const SALT_MAX: usize = 1024;
 
 type Credentials = BTreeMap<(String, ScramMechanism), ScramCredential>;
 
@@ -82,6 +84,10 @@ impl Users {
     /// Whether this can be done, as users are now.
     pub fn check(&self, user: &str, mechanism: ScramMechanism, change: &UserChange) -> Result<(), Error> {
         match change {
+            UserChange::Put(credential) if credential.salt.len() > SALT_MAX => {
+                let text = format!("a salt of {} bytes: {SALT_MAX} at most", credential.salt.len());
+                Err(Error::new(ErrorCode::UnacceptableCredential, text))
+            }
             UserChange::Put(credential) => check_name(user).and_then(|()| check_iterations(credential.iterations)),
             UserChange::Remove if self.known().all.contains_key(&(user.to_owned(), mechanism)) => Ok(()),
             UserChange::Remove => {

@@ -183,6 +183,10 @@ async fn users_are_administered() {
     let answer = bench.ask(0, &AlterUserScramCredentialsRequest::default().with_upsertions(puts)).await;
     let told: Vec<_> = answer.results.iter().map(|one| (one.user.as_str(), one.error_code)).collect();
     assert_eq!(told, [("", 93), ("ann", 0), ("bob", 93), ("eve", 33)]);
+    // A salt goes to whoever asks.
+    let salted = |bytes| put("large", 1, 4096).with_salt(Bytes::from(vec![b's'; bytes]));
+    let answer = bench.ask(0, &AlterUserScramCredentialsRequest::default().with_upsertions(vec![salted(1025)])).await;
+    assert_eq!(answer.results[0].error_code, 93);
     // One change of a user in one request, whatever the mechanisms are; else nothing of that user is changed.
     for (one, other, error) in
         [((1, 4096), (2, 4096), 92), ((1, 4096), (2, 100), 92), ((1, 100), (2, 4096), 93), ((7, 4096), (1, 4096), 33)]
