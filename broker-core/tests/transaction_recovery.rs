@@ -549,3 +549,26 @@ async fn a_power_cut_commits_nothing_that_nobody_committed() {
         assert!(b.end_offset() > 2 && !committed(&b).contains(&1), "restarts {restarts}: {:?}", committed(&b));
     }
 }
+
+/// The offsets were stored before anything in the transaction asked for durability.
+#[tokio::test(start_paused = true)]
+async fn offsets_that_came_first_are_as_durable_as_the_decision() {
+    let disk = MemoryDisk::new();
+    let broker = with_topics(&disk, [&[], SYNCED]);
+    let producer = init(&broker).await.expect("given");
+    broker.sync().expect("synced");
+    broker.add_offsets_to_transaction("x", producer, "g").await.expect("added");
+    let read = OffsetCommit { topic: "a", partition: 0, offset: 7, leader_epoch: -1, metadata: "" };
+    let stored = broker.txn_offset_commit("x", producer, "g", MemberIdentity::administrator(), &[read]).await.expect("asked");
+    assert!(stored[0].is_ok());
+    let [_, b] = both(&broker);
+    broker.add_partitions_to_transaction("x", producer, &[b.topic_partition().clone()]).await.expect("added");
+    let end = broker.produce_in_transaction("x", &b, within(producer, 0)).expect("produced").end_offset;
+    b.acknowledged(end).await.expect("durable");
+    // Decided, and nobody was told.
+    drop(broker.end_transaction("x", producer, true));
+    drop((b, broker));
+    disk.crash();
+    let broker = open(&disk, NOW + 1000);
+    assert_eq!((committed(&both(&broker)[1]), offset(&broker)), (vec![0], Some(7)));
+}

@@ -92,10 +92,28 @@ impl Broker {
         let coordinator = &self.0.transactions;
         let added = may.and_then(|()| coordinator.shard(id).add_partitions(id, producer, partitions));
         let counts = coordinator.counts(id);
+        let offsets: Vec<_> =
+            self.offsets_that_must_be_durable(id, partitions).iter().map(PartitionHandle::made_durable).collect();
         async move {
             added?;
+            for durable in offsets {
+                durable.await?;
+            }
             counts.await
         }
+    }
+
+    /// Where the transaction has offsets that were stored before one of these came into it that asks for durability: a decision that is
+    /// durable must not find them gone.
+    fn offsets_that_must_be_durable(&self, id: &str, added: &[TopicPartition]) -> Vec<PartitionHandle> {
+        if !self.0.records.ask_durable(&mut added.iter().cloned()) {
+            return Vec::new();
+        }
+        let all: Vec<_> =
+            self.0.transactions.shard(id).transactions().get(id).into_iter().flat_map(|one| one.partitions()).collect();
+        let offsets = all.iter().filter(|partition| &*partition.topic == OFFSETS_TOPIC);
+        let shards = offsets.filter_map(|partition| self.0.records.shard(partition.partition));
+        shards.filter_map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned()).collect()
     }
 
     /// Whether a partition can become part of a transaction.

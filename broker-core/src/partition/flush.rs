@@ -35,6 +35,8 @@ pub(super) struct Flushing {
 /// Somebody who waits until everything before an offset counts.
 struct Waiting {
     end: i64,
+    /// Or is durable, whether that counted before or not.
+    durable: bool,
     done: Done,
 }
 
@@ -213,7 +215,9 @@ impl PartitionHandle {
                     self.settle_transactions(producers, end);
                 }
                 self.0.end.store(end, Ordering::Release);
-                told.extend(flushing.waiting.extract_if(.., |waiting| waiting.end <= end).map(|waiting| (waiting, Ok(()))));
+                let durable = log.recovery_point();
+                let over = |waiting: &mut Waiting| waiting.end <= if waiting.durable { durable } else { end };
+                told.extend(flushing.waiting.extract_if(.., over).map(|waiting| (waiting, Ok(()))));
             }
         }
         drop(state);
@@ -232,11 +236,25 @@ impl PartitionHandle {
         self.config().topic.flush_messages < i64::MAX
     }
 
+    /// Has everything made durable that is there, and calls `done` when it is.
+    pub(super) fn when_durable(&self, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        let mut state = self.state();
+        let State { log, flushing, .. } = &mut *state;
+        let end = log.end();
+        flushing.must = flushing.must.max(end);
+        flushing.waiting.push(Waiting { end, durable: true, done: Box::new(done) });
+        let now = !std::mem::replace(&mut flushing.asked, true);
+        drop(state);
+        self.ask(Ask { now, in_time: false });
+        // It may have been durable all along, or have failed.
+        self.settle();
+    }
+
     /// Calls `done` when everything before `end` counts: it can be read, and is as durable as the topic's `flush.messages` asks.
     /// At once where the page cache is good enough.
     pub fn when_acknowledged(&self, end: i64, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
         if self.end_offset() < end {
-            self.state().flushing.waiting.push(Waiting { end, done: Box::new(done) });
+            self.state().flushing.waiting.push(Waiting { end, durable: false, done: Box::new(done) });
             // It may have come to count, or to fail, in between.
             self.settle();
         } else {

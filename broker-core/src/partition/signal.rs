@@ -79,6 +79,17 @@ impl PartitionHandle {
     pub fn acknowledged(&self, end: i64) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let (sender, receiver) = oneshot::channel();
         self.when_acknowledged(end, move |result| drop(sender.send(result)));
+        self.told(receiver)
+    }
+
+    /// Completes when everything that is there now is durable, whatever counted before.
+    pub(crate) fn made_durable(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let (sender, receiver) = oneshot::channel();
+        self.when_durable(move |result| drop(sender.send(result)));
+        self.told(receiver)
+    }
+
+    fn told(&self, receiver: oneshot::Receiver<Result<(), Error>>) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let id = self.topic_partition().clone();
         async move {
             let ended = |_| Error::new(ErrorCode::KafkaStorageError, format!("{id}: the broker ended before this was durable"));
