@@ -14,6 +14,8 @@ mod rewrite;
 pub(super) mod swap;
 
 #[cfg(test)]
+mod swap_tests;
+#[cfg(test)]
 mod tests;
 
 use std::cell::Cell;
@@ -174,13 +176,18 @@ pub(crate) fn compact(
 }
 
 /// Puts a compacted segment in the place of those that it was made from. Without the log's lock: the disk takes its time for it, and
-/// who reads or writes meanwhile is not touched by it. False, and nothing is done, if they are no longer there as they were.
+/// who reads or writes meanwhile is not touched by it. False, and nothing is done, if they are no longer there as they were. What
+/// takes nobody's place goes: it would cover others that come later. If it cannot go, nothing more is written.
 fn swap_in(plan: &Plan, fresh: &Fresh, with_log: &mut impl FnMut(&mut dyn FnMut(&mut Log))) -> io::Result<bool> {
     let mut may = Ok(false);
     with_log(&mut |log| may = log.begin_swap(fresh));
-    if !may? {
-        swap::discard(&plan.place, fresh.base)?;
-        return Ok(false);
+    if !matches!(may, Ok(true)) {
+        let mut discarded = swap::discard(&plan.place, fresh.base);
+        if discarded.is_err() {
+            with_log(&mut |log| discarded = log.guard(std::mem::replace(&mut discarded, Ok(()))));
+        }
+        discarded?;
+        return may;
     }
     let (mut swapped, mut done) = (Some(swap_files(plan, fresh)), Ok(()));
     with_log(&mut |log| {

@@ -40,10 +40,33 @@ fn finish_one(place: &Place, base: i64, names: &[String]) -> io::Result<()> {
         // It was durable before it got its name.
         last_offset = head?.map_err(io::Error::other)?.last_offset;
     }
-    let covered = names.iter().filter_map(|name| base_of(name, kind::LOG)).filter(|at| (base..=last_offset).contains(at));
-    let covered: Vec<i64> = covered.collect();
+    drop(file);
+    let logs: Vec<i64> = names.iter().filter_map(|name| base_of(name, kind::LOG)).collect();
+    let covered: Vec<i64> = logs.iter().copied().filter(|at| (base..=last_offset).contains(at)).collect();
+    // The first one that it covers has its name until it takes that, and the one behind begins where it ends.
+    let takes_its_place =
+        logs.contains(&base) && (logs.contains(&last_offset.saturating_add(1)) || !reach_behind(place, last_offset, &covered)?);
+    if !takes_its_place {
+        tracing::warn!(target: "broker_core::recovery", folder = %place.folder, file = file_name(base, SWAP), "a compaction that was left is not finished: other segments have come since");
+        return discard(place, base);
+    }
     tracing::info!(target: "broker_core::recovery", folder = %place.folder, file = file_name(base, SWAP), covered = covered.len(), "a compaction is finished");
     put_in_place(place, base, &covered)
+}
+
+/// Whether one of the segments holds what is behind an offset.
+fn reach_behind(place: &Place, offset: i64, segments: &[i64]) -> io::Result<bool> {
+    for base in segments {
+        let file = place.open(*base, kind::LOG)?;
+        for head in Heads::new(file.as_ref(), 0, file.size()) {
+            // What is damaged is replaced, as far as anybody can tell.
+            let Ok(head) = head? else { break };
+            if head.last_offset > offset {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Removes a compacted segment that nobody needs.

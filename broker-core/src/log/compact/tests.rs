@@ -11,23 +11,23 @@ use super::*;
 use crate::record::{BatchBuilder, Codec, Compression, batches};
 use crate::storage::{Disk, MemoryDisk};
 
-const FOLDER: &str = "t-0";
-const HOUR: i64 = 3_600_000;
+pub(super) const FOLDER: &str = "t-0";
+pub(super) const HOUR: i64 = 3_600_000;
 
-fn config(segment_bytes: u64) -> LogConfig {
+pub(super) fn config(segment_bytes: u64) -> LogConfig {
     LogConfig { segment_bytes, index_interval_bytes: 100, ..LogConfig::default() }
 }
 
-fn open(disk: &MemoryDisk, segment_bytes: u64) -> Log {
+pub(super) fn open(disk: &MemoryDisk, segment_bytes: u64) -> Log {
     let opening = Opening { compacted_to: Some(0), ..Opening::default() };
     Log::open(Arc::new(disk.clone()), FOLDER, config(segment_bytes), opening).expect("opened")
 }
 
 /// A record: its key, and its value or a tombstone.
-type Record<'a> = (&'a str, Option<&'a str>);
+pub(super) type Record<'a> = (&'a str, Option<&'a str>);
 
 /// Appends one batch.
-fn append(log: &mut Log, records: &[Record<'_>], codec: Codec, producer: Option<(i64, i32)>) {
+pub(super) fn append(log: &mut Log, records: &[Record<'_>], codec: Codec, producer: Option<(i64, i32)>) {
     let mut builder = BatchBuilder::new().compression(Compression::new(codec).expect("built"));
     let base = log.end();
     for (index, (key, value)) in records.iter().enumerate() {
@@ -43,7 +43,7 @@ fn append(log: &mut Log, records: &[Record<'_>], codec: Codec, producer: Option<
     log.append(built.freeze(), last, last, last).expect("appended");
 }
 
-fn run(log: &mut Log, now: i64, dedupe_bytes: usize) -> Option<Compacted> {
+pub(super) fn run(log: &mut Log, now: i64, dedupe_bytes: usize) -> Option<Compacted> {
     run_with(log, now, dedupe_bytes, &|_| false)
 }
 
@@ -55,7 +55,7 @@ fn run_with(log: &mut Log, now: i64, dedupe_bytes: usize, is_producers_last: &dy
 }
 
 /// All records, read as a client does: offset, timestamp, key, value.
-fn contents(log: &mut Log) -> Vec<(i64, i64, String, Option<String>)> {
+pub(super) fn contents(log: &mut Log) -> Vec<(i64, i64, String, Option<String>)> {
     let mut found = Vec::new();
     let mut next = log.start();
     while next < log.end() {
@@ -86,12 +86,12 @@ fn read_all(file: &dyn DiskFile) -> Vec<u8> {
     super::super::read::read_exact(file, 0, file.size() as usize).expect("read").to_vec()
 }
 
-fn files(disk: &MemoryDisk) -> Vec<String> {
+pub(super) fn files(disk: &MemoryDisk) -> Vec<String> {
     disk.files(FOLDER).expect("listed")
 }
 
 /// Ten segments of three keys: only what was last is left, each at its offset.
-fn three_keys(codec: Codec) -> (MemoryDisk, Log) {
+pub(super) fn three_keys(codec: Codec) -> (MemoryDisk, Log) {
     let disk = MemoryDisk::new();
     let mut log = open(&disk, 400);
     for number in 0..30 {

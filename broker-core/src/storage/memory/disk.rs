@@ -244,6 +244,6 @@ impl DiskFile for MemoryFile {
     }
 
     fn keep(&self) -> io::Result<()> {
-        Ok(())
+        Ok(self.disk.0.faults.check(Operation::Keep)?)
     }
 }

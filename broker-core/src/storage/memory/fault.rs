@@ -13,13 +13,16 @@ pub enum Fault {
     Syncs,
     /// Appends, of which half is written.
     TornAppends,
+    /// Keeping what is about to be renamed or removed, as it does where no more files may be opened.
+    Keeps,
 }
 
-/// An operation that changes something.
+/// An operation that may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Append(usize),
     Sync,
+    Keep,
     Other,
 }
 
@@ -85,7 +88,8 @@ impl Plan {
     fn count(&mut self, operation: Operation) -> Result<(), Failed> {
         let Some((fault, left)) = &mut self.fault else { return Ok(()) };
         let written = match (*fault, operation) {
-            (Fault::Everything, _) | (Fault::Syncs, Operation::Sync) => 0,
+            (Fault::Everything, Operation::Keep) => return Ok(()),
+            (Fault::Everything, _) | (Fault::Syncs, Operation::Sync) | (Fault::Keeps, Operation::Keep) => 0,
             (Fault::TornAppends, Operation::Append(size)) => size / 2,
             _ => return Ok(()),
         };
