@@ -221,7 +221,10 @@ impl Broker {
             let ended = found.end_transaction(end)?.end_offset;
             return Ok(Some((found, ended)));
         }
-        let Some(shard) = self.0.records.shard(partition.partition) else { return Ok(None) };
+        let Some(shard) = self.0.records.shard(partition.partition) else {
+            let text = format!("{partition} does not exist: the groups have {}", self.0.shards.len());
+            return Err(Error::new(ErrorCode::UnknownTopicOrPartition, text));
+        };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = shard.end_transaction(end)?.end_offset;
         Ok(shard.partition().cloned().map(|found| (found, ended)))

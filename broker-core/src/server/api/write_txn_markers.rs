@@ -28,13 +28,37 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: WriteT
         false => client.check(Operation::ClusterAction, Resource::Cluster),
     };
     let mut markers = Vec::new();
+    let mut failures = Failures::default();
     for marker in body.markers {
-        markers.push(write(&client.shared.broker, &right, marker).await);
+        markers.push(write(&client.shared.broker, &right, marker, &mut failures).await);
     }
+    failures.tell();
     WriteTxnMarkersResponse::default().with_markers(markers)
 }
 
-async fn write(broker: &Broker, right: &Result<(), Error>, marker: WritableTxnMarker) -> WritableTxnMarkerResult {
+/// The markers of a request that could not be written: one line of the log, however many there are.
+#[derive(Default)]
+struct Failures {
+    count: u64,
+    first: Option<(TopicPartition, i64, Error)>,
+}
+
+impl Failures {
+    fn tell(self) {
+        let (count, Some((partition, producer_id, error))) = (self.count, self.first) else { return };
+        // Quoted: a client named it.
+        let (partition, error) = (partition.to_string(), error.to_string());
+        let text = "no marker is written; of those of the request that are not, this is the first";
+        tracing::warn!(target: "broker_core::server", count, partition, producer_id, error, "{text}");
+    }
+}
+
+async fn write(
+    broker: &Broker,
+    right: &Result<(), Error>,
+    marker: WritableTxnMarker,
+    failures: &mut Failures,
+) -> WritableTxnMarkerResult {
     let end = TransactionEnd {
         producer_id: marker.producer_id.0,
         producer_epoch: marker.producer_epoch,
@@ -46,7 +70,7 @@ async fn write(broker: &Broker, right: &Result<(), Error>, marker: WritableTxnMa
         let mut partitions = Vec::new();
         for number in topic.partition_indexes {
             let code = match right {
-                Ok(()) => tell(broker, TopicPartition::new(topic.name.as_str(), number), &end).await,
+                Ok(()) => tell(broker, TopicPartition::new(topic.name.as_str(), number), &end, failures).await,
                 Err(error) => error.code().code(),
             };
             partitions.push(WritableTxnMarkerPartitionResult::default().with_partition_index(number).with_error_code(code));
@@ -56,7 +80,7 @@ async fn write(broker: &Broker, right: &Result<(), Error>, marker: WritableTxnMa
     WritableTxnMarkerResult::default().with_producer_id(marker.producer_id).with_topics(topics)
 }
 
-async fn tell(broker: &Broker, partition: TopicPartition, end: &TransactionEnd) -> i16 {
+async fn tell(broker: &Broker, partition: TopicPartition, end: &TransactionEnd, failures: &mut Failures) -> i16 {
     let told = match broker.write_transaction_marker(&partition, end) {
         Ok(Some((partition, end))) => partition.acknowledged(end).await,
         other => other.map(drop),
@@ -66,8 +90,10 @@ async fn tell(broker: &Broker, partition: TopicPartition, end: &TransactionEnd) 
     match told {
         Ok(()) => 0,
         Err(error) => {
-            tracing::warn!(target: "broker_core::server", %partition, producer_id = end.producer_id, %error, "no marker is written");
-            error.code().code()
+            let code = error.code().code();
+            failures.count += 1;
+            failures.first.get_or_insert((partition, end.producer_id, error));
+            code
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use kafka_protocol::messages::{GroupId, InitProducerIdRequest, JoinGroupRequest, TransactionalId};
+use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
+use kafka_protocol::messages::{GroupId, InitProducerIdRequest, JoinGroupRequest, TransactionalId, WriteTxnMarkersRequest};
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -128,4 +129,23 @@ async fn what_clients_name_things_is_no_line_of_the_log() {
     assert!(lines().iter().filter(|line| line.contains("all is well")).count() >= 3, "{:?}", lines());
     let raw: Vec<_> = lines().into_iter().filter(|line| line.contains('\n')).collect();
     assert!(raw.is_empty(), "{raw:?}");
+}
+
+#[tokio::test]
+async fn markers_that_are_not_written_are_one_line_a_request() {
+    let heard = Heard::default();
+    let _hears = tracing::subscriber::set_default(heard.clone());
+    let mut bench = Bench::new().await;
+    let topic = |name: &'static str, numbers| {
+        let name = kafka_protocol::messages::TopicName(StrBytes::from_static_str(name));
+        WritableTxnMarkerTopic::default().with_name(name).with_partition_indexes(numbers)
+    };
+    let topics = vec![topic("a\nERROR the disk is full", vec![0]), topic("t", (100..1100).collect())];
+    let marker = WritableTxnMarker::default().with_producer_id(kafka_protocol::messages::ProducerId(7)).with_topics(topics);
+    let told = bench.ask(1, &WriteTxnMarkersRequest::default().with_markers(vec![marker])).await;
+    assert!(told.markers[0].topics[1].partitions.iter().all(|partition| partition.error_code == 3));
+    let said = heard.1.lock().expect("sound").clone();
+    assert!(said.iter().all(|said| !said.contains('\n')), "{said:?}");
+    let lines = said.iter().filter(|said| said.contains("no marker is written")).count();
+    assert_eq!((lines, heard.0.lock().expect("sound").clone()), (1, vec![1001]));
 }

@@ -262,6 +262,11 @@ async fn an_administrator_ends_one_that_hangs() {
         assert_eq!(found, codes, "epoch {epoch}, coordinator {coordinator}, {topic}");
     }
     assert_eq!(stable(&bench, 0), (2, 2));
+    let topic = WritableTxnMarkerTopic::default().with_name(name("__consumer_offsets")).with_partition_indexes(vec![50, -1]);
+    let marker = WritableTxnMarker::default().with_producer_id(ProducerId(77)).with_topics(vec![topic]);
+    let told = bench.ask(1, &WriteTxnMarkersRequest::default().with_markers(vec![marker])).await;
+    let found: Vec<_> = told.markers[0].topics[0].partitions.iter().map(|one| one.error_code).collect();
+    assert_eq!(found, [3, 3], "there are 50 of the groups' partitions");
 }
 
 #[tokio::test]
