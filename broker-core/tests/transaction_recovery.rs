@@ -572,3 +572,69 @@ async fn offsets_that_came_first_are_as_durable_as_the_decision() {
     let broker = open(&disk, NOW + 1000);
     assert_eq!((committed(&both(&broker)[1]), offset(&broker)), (vec![0], Some(7)));
 }
+
+const DAY: i64 = 86_400_000;
+
+/// The time of day, put by so many milliseconds.
+#[derive(Debug)]
+struct Put(TokioClock, std::sync::atomic::AtomicI64);
+
+impl Put {
+    fn to(&self, by: i64) {
+        self.1.store(by, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl broker_core::Clock for Put {
+    fn wall_ms(&self) -> i64 {
+        self.0.wall_ms() + self.1.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.0.monotonic_ms()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_day_ends_no_transaction_and_keeps_none_open() {
+    // When it is put by how much: while the transaction is open, or while the broker is away.
+    for (by, opens_again) in [(-DAY, false), (365 * DAY, false), (-DAY, true)] {
+        let (disk, clock) = (MemoryDisk::new(), Arc::new(Put(TokioClock::new(NOW), 0.into())));
+        let open = || Broker::builder().disk(Arc::new(disk.clone())).clock(clock.clone()).seed(1).open().expect("opened");
+        let mut broker = topics_in(open(), [&[], &[]]);
+        let producer = init(&broker).await.expect("given");
+        begin(&broker, producer, 0).await.expect("begun");
+        clock.to(by);
+        if opens_again {
+            drop(broker);
+            broker = open();
+            init_other(&broker).await;
+        }
+        let state = || broker.describe_transaction("x").expect("known").state.name();
+        tokio::time::sleep(Duration::from_secs(45)).await;
+        assert_eq!(state(), "Ongoing", "put by {by}, opened again: {opens_again}");
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(state(), "CompleteAbort", "put by {by}, opened again: {opens_again}");
+        assert!(both(&broker).iter().all(is_decided));
+    }
+}
+
+/// It lets the broker's tasks begin.
+async fn init_other(broker: &Broker) {
+    broker.init_transactional_producer("other", 60_000, None).await.expect("given");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_day_forgets_no_id_that_is_used() {
+    let clock = Arc::new(Put(TokioClock::new(NOW), 0.into()));
+    // A machine that learns the time only after it has begun.
+    clock.to(-NOW);
+    let broker = Broker::builder().disk(Arc::new(MemoryDisk::new())).clock(clock.clone()).seed(1).open().expect("opened");
+    init(&broker).await.expect("given");
+    clock.to(0);
+    tokio::time::sleep(Duration::from_secs(6 * 3600)).await;
+    assert!(broker.describe_transaction("x").is_some());
+    clock.to(-NOW);
+    tokio::time::sleep(Duration::from_secs(7 * 24 * 3600)).await;
+    assert!(broker.describe_transaction("x").is_none(), "seven days without use");
+}

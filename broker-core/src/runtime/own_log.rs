@@ -70,6 +70,10 @@ impl OwnLog {
         self.surroundings.clock.wall_ms()
     }
 
+    pub fn monotonic_ms(&self) -> u64 {
+        self.surroundings.clock.monotonic_ms()
+    }
+
     pub fn id(&self) -> &TopicPartition {
         &self.id
     }

@@ -61,7 +61,7 @@ pub(crate) struct TransactionCoordinator {
 pub(crate) struct Claim {
     coordinator: Arc<TransactionCoordinator>,
     id: String,
-    transaction: Transaction,
+    transaction: Box<Transaction>,
     /// The transaction is complete: the next one's claim may be somebody else's.
     over: AtomicBool,
 }
@@ -138,7 +138,7 @@ impl TransactionCoordinator {
     }
 
     fn claimed(self: &Arc<Self>, id: &str, transaction: Transaction) -> Claim {
-        Claim { coordinator: self.clone(), id: id.to_owned(), transaction, over: AtomicBool::new(false) }
+        Claim { coordinator: self.clone(), id: id.to_owned(), transaction: Box::new(transaction), over: AtomicBool::new(false) }
     }
 
     /// A producer comes: what it gets, or the transaction that is to be completed first.

@@ -7,7 +7,7 @@ use super::Participants;
 use super::own_log::OwnLog;
 use crate::config::BrokerConfig;
 use crate::coordinator::transaction::{
-    End, Init, Producer, Transaction, TransactionLimits, Transactions, decode, encode_key, encode_value,
+    End, Init, Now, Producer, Transaction, TransactionLimits, Transactions, decode, encode_key, encode_value,
 };
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
@@ -49,11 +49,16 @@ impl TransactionShard {
         Self { transactions, log, participants, completing, key: Vec::new(), value: Vec::new() }
     }
 
+    fn now(&self) -> Now {
+        Now { wall_ms: self.log.wall_ms(), monotonic_ms: self.log.monotonic_ms().cast_signed() }
+    }
+
     /// Reads the transactions back from the log.
     pub fn load(&mut self) -> Result<(), Error> {
+        let now = self.now();
         let (transactions, mut unknown) = (&mut self.transactions, 0u64);
         self.log.read(|record| match record.key().and_then(|key| decode(key, record.value())) {
-            Some((id, transaction)) => transactions.apply(id, transaction),
+            Some((id, transaction)) => transactions.apply(id, transaction.map(|read| read.read_back(now))),
             None => unknown += 1,
         })?;
         if unknown > 0 {
@@ -117,7 +122,7 @@ impl TransactionShard {
         had: Option<Producer>,
         fresh: impl FnOnce() -> Result<i64, Error>,
     ) -> Result<Begun, Error> {
-        match self.transactions.init_producer_id(self.log.wall_ms(), id, timeout_ms, had, fresh)? {
+        match self.transactions.init_producer_id(self.now(), id, timeout_ms, had, fresh)? {
             Init::Give(next) => {
                 let producer = (next.producer_id, next.producer_epoch);
                 // Durable whatever the topics ask: an epoch that is given twice would make of new records old ones.
@@ -133,7 +138,7 @@ impl TransactionShard {
     }
 
     pub fn add_partitions(&mut self, id: &str, producer: Producer, partitions: &[TopicPartition]) -> Result<(), Error> {
-        match self.transactions.add_partitions(self.log.wall_ms(), id, producer, partitions)? {
+        match self.transactions.add_partitions(self.now(), id, producer, partitions)? {
             Some(next) => {
                 // The beginning too, if the decision before it is: alone, that would decide this one as well.
                 let after = self.transactions.get(id).is_some_and(|before| before.decided_durably && before.state.has_ended());
@@ -146,7 +151,7 @@ impl TransactionShard {
 
     /// Decides a transaction; false if it had ended that way before.
     pub(super) fn end(&mut self, id: &str, producer: Producer, committed: bool) -> Result<bool, Error> {
-        match self.transactions.end(self.log.wall_ms(), id, producer, committed)? {
+        match self.transactions.end(self.now(), id, producer, committed)? {
             End::Done => Ok(false),
             End::Prepare(next) => self.decide(id, next).map(|()| true),
         }
@@ -154,7 +159,7 @@ impl TransactionShard {
 
     /// Aborts a transaction that is open for too long; false if it has ended by now.
     pub(super) fn abort_timed_out(&mut self, id: &str) -> Result<bool, Error> {
-        match self.transactions.abort_timed_out(self.log.wall_ms(), id) {
+        match self.transactions.abort_timed_out(self.now(), id) {
             None => Ok(false),
             Some(next) => {
                 tracing::info!(
@@ -168,12 +173,12 @@ impl TransactionShard {
 
     /// The ids whose transaction is open for too long.
     pub(super) fn timed_out(&self) -> Vec<String> {
-        self.transactions.timed_out(self.log.wall_ms())
+        self.transactions.timed_out(self.now())
     }
 
     /// Forgets the ids that have had their time.
     pub(super) fn expire(&mut self) -> Result<(), Error> {
-        for id in self.transactions.expired(self.log.wall_ms()) {
+        for id in self.transactions.expired(self.now()) {
             tracing::info!(target: "broker_core::transaction", id, "transactional.id.expiration.ms have passed");
             self.store(&id, None, false)?;
         }
@@ -197,7 +202,7 @@ impl TransactionShard {
 
     /// All partitions of a decided transaction have been told.
     pub(super) fn complete(&mut self, id: &str) -> Result<(), Error> {
-        match self.transactions.completed(self.log.wall_ms(), id) {
+        match self.transactions.completed(self.now(), id) {
             Some(next) => self.store(id, Some(next), false),
             None => Ok(()),
         }

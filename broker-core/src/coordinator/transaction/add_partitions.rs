@@ -1,6 +1,6 @@
 //! Partitions become part of a transaction, which the first of them begins.
 
-use super::{Producer, Transaction, TransactionState, Transactions, busy};
+use super::{Now, Producer, Transaction, TransactionState, Transactions, busy};
 use crate::error::Error;
 use crate::id::TopicPartition;
 
@@ -8,7 +8,7 @@ impl Transactions {
     /// The transaction with these partitions in it; `None` if they all are already.
     pub fn add_partitions(
         &self,
-        now: i64,
+        now: Now,
         id: &str,
         producer: Producer,
         partitions: &[TopicPartition],
@@ -18,11 +18,13 @@ impl Transactions {
             TransactionState::Ongoing if partitions.iter().all(|partition| current.holds(partition)) => return Ok(None),
             TransactionState::Ongoing => current.clone(),
             TransactionState::Empty | TransactionState::CompleteCommit | TransactionState::CompleteAbort => {
-                Transaction { state: TransactionState::Ongoing, started_ms: now, decided_durably: false, ..current.clone() }
+                let (started_ms, started_at) = (now.wall_ms, now.monotonic_ms);
+                let state = TransactionState::Ongoing;
+                Transaction { state, started_ms, started_at, decided_durably: false, ..current.clone() }
             }
             state => return Err(busy(id, state)),
         };
-        next.updated_ms = now;
+        next = next.updated(now);
         for partition in partitions {
             next.partitions.entry(partition.topic.clone()).or_default().insert(partition.partition);
         }

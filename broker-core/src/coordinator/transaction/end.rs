@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{NO_EPOCH, Producer, Transaction, TransactionState, Transactions, busy};
+use super::{NO_EPOCH, Now, Producer, Transaction, TransactionState, Transactions, busy};
 use crate::error::{Error, ErrorCode};
 
 /// What an end leads to.
@@ -16,13 +16,13 @@ pub(crate) enum End {
 
 impl Transactions {
     /// Its producer commits or aborts it.
-    pub fn end(&self, now: i64, id: &str, producer: Producer, committed: bool) -> Result<End, Error> {
+    pub fn end(&self, now: Now, id: &str, producer: Producer, committed: bool) -> Result<End, Error> {
         use TransactionState::{CompleteAbort, CompleteCommit, Ongoing, PrepareAbort, PrepareCommit};
         let current = self.of_producer(id, producer)?;
         match (current.state, committed) {
             (Ongoing, _) => {
                 let state = if committed { PrepareCommit } else { PrepareAbort };
-                Ok(End::Prepare(Transaction { state, updated_ms: now, ..current.clone() }))
+                Ok(End::Prepare(Transaction { state, ..current.clone() }.updated(now)))
             }
             (CompleteCommit, true) | (CompleteAbort, false) => Ok(End::Done),
             (state @ PrepareCommit, true) | (state @ PrepareAbort, false) => Err(busy(id, state)),
@@ -35,26 +35,26 @@ impl Transactions {
     }
 
     /// A transaction whose partitions have all been told.
-    pub fn completed(&self, now: i64, id: &str) -> Option<Transaction> {
+    pub fn completed(&self, now: Now, id: &str) -> Option<Transaction> {
         let current = self.get(id)?;
         let state = match current.state {
             TransactionState::PrepareCommit => TransactionState::CompleteCommit,
             TransactionState::PrepareAbort => TransactionState::CompleteAbort,
             _ => return None,
         };
-        Some(Transaction { state, partitions: BTreeMap::new(), updated_ms: now, ..current.clone() })
+        Some(Transaction { state, partitions: BTreeMap::new(), ..current.clone() }.updated(now))
     }
 }
 
 impl Transaction {
     /// The same, aborted with an epoch that fences its producer. Nobody gets that epoch: the next producer gets the one behind.
-    pub(super) fn fenced(&self, now: i64) -> Self {
+    pub(super) fn fenced(&self, now: Now) -> Self {
         Self {
             state: TransactionState::PrepareAbort,
             producer_epoch: self.producer_epoch.saturating_add(1),
             last_epoch: NO_EPOCH,
-            updated_ms: now,
             ..self.clone()
         }
+        .updated(now)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{NO_EPOCH, NO_PRODUCER, Producer, Transaction, TransactionState, Transactions, busy, check_id};
+use super::{NO_EPOCH, NO_PRODUCER, Now, Producer, Transaction, TransactionState, Transactions, busy, check_id};
 use crate::error::{Error, ErrorCode};
 
 /// From this epoch on a producer gets a new id: the one behind is left to fence it.
@@ -24,7 +24,7 @@ impl Transactions {
     /// gives an id that no producer had.
     pub fn init_producer_id(
         &self,
-        now: i64,
+        now: Now,
         id: &str,
         timeout_ms: i32,
         had: Option<Producer>,
@@ -62,7 +62,7 @@ impl Transactions {
     }
 }
 
-fn empty(now: i64, timeout_ms: i32, (producer_id, producer_epoch): Producer) -> Transaction {
+fn empty(now: Now, timeout_ms: i32, (producer_id, producer_epoch): Producer) -> Transaction {
     Transaction {
         producer_id,
         producer_epoch,
@@ -71,8 +71,10 @@ fn empty(now: i64, timeout_ms: i32, (producer_id, producer_epoch): Producer) -> 
         timeout_ms,
         state: TransactionState::Empty,
         partitions: BTreeMap::new(),
-        updated_ms: now,
+        updated_ms: now.wall_ms,
         started_ms: -1,
+        updated_at: now.monotonic_ms,
+        started_at: now.monotonic_ms,
         decided_durably: false,
     }
 }

@@ -34,6 +34,15 @@ pub(crate) const NO_PRODUCER: i64 = -1;
 /// A producer's id and epoch.
 pub(crate) type Producer = (i64, i16);
 
+/// What the time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Since 1970, as what is stored says it. It may be put, forth and back.
+    pub wall_ms: i64,
+    /// Since some moment of this run. It is not put.
+    pub monotonic_ms: i64,
+}
+
 /// The settings that the machine needs.
 #[derive(Debug, Clone)]
 pub(crate) struct TransactionLimits {
@@ -57,6 +66,9 @@ pub(crate) struct Transaction {
     /// When it changed last, and when the transaction began; -1 if there was none yet.
     pub updated_ms: i64,
     pub started_ms: i64,
+    /// The same two by the clock that is not put, which counts for time-outs. They are not stored: see [`read_back`](Self::read_back).
+    pub updated_at: i64,
+    pub started_at: i64,
     /// Whether its decision is durable, so that a power cut may leave it without what came after. Not stored: who reads a decision back
     /// sees to it that nothing came after.
     pub decided_durably: bool,
@@ -70,6 +82,20 @@ pub(crate) struct Transactions {
 }
 
 impl Transaction {
+    /// As it is once it was read from the log: what has passed since is what the time of day says, but not less than nothing, and no
+    /// more than the time-out.
+    pub fn read_back(self, now: Now) -> Self {
+        let passed = |since: i64| now.wall_ms.saturating_sub(since).max(0);
+        let open_for = passed(self.started_ms).min(i64::from(self.timeout_ms).max(0));
+        let (updated_at, started_at) = (now.monotonic_ms.saturating_sub(passed(self.updated_ms)), now.monotonic_ms - open_for);
+        Self { updated_at, started_at, ..self }
+    }
+
+    /// Changed now.
+    fn updated(self, now: Now) -> Self {
+        Self { updated_ms: now.wall_ms, updated_at: now.monotonic_ms, ..self }
+    }
+
     fn producer(&self) -> Producer {
         (self.producer_id, self.producer_epoch)
     }

@@ -140,6 +140,8 @@ fn decode_value(mut input: &[u8]) -> Option<Transaction> {
         partitions,
         updated_ms,
         started_ms,
+        updated_at: 0,
+        started_at: 0,
         decided_durably: false,
     })
 }

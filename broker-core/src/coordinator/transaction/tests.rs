@@ -4,6 +4,11 @@ use super::*;
 
 const A: (i64, i16) = (1000, 0);
 
+/// The clocks agree.
+fn at(ms: i64) -> Now {
+    Now { wall_ms: ms, monotonic_ms: ms }
+}
+
 fn machine() -> Transactions {
     Transactions::new(TransactionLimits { max_timeout_ms: 900_000, expiration_ms: 604_800_000 })
 }
@@ -24,7 +29,7 @@ impl Bench {
         let (mut key, mut value) = (Vec::new(), Vec::new());
         encode_key("t", &mut key);
         encode_value(&next, &mut value);
-        let read = Transaction { last_epoch: NO_EPOCH, ..next.clone() };
+        let read = Transaction { last_epoch: NO_EPOCH, updated_at: 0, started_at: 0, ..next.clone() };
         assert_eq!(decode(&key, Some(&value)), Some(("t", Some(read))), "read back as it was stored");
         self.transactions.apply("t", Some(next));
     }
@@ -35,7 +40,7 @@ impl Bench {
             *next_id += 1;
             Ok(*next_id - 1)
         };
-        let init = self.transactions.init_producer_id(self.now, "t", 60_000, had, fresh).map_err(|error| error.code())?;
+        let init = self.transactions.init_producer_id(at(self.now), "t", 60_000, had, fresh).map_err(|error| error.code())?;
         match init {
             Init::Give(next) => {
                 let producer = next.producer();
@@ -52,13 +57,13 @@ impl Bench {
 
     fn add(&mut self, producer: Producer, number: i32) -> Result<(), ErrorCode> {
         let partitions = [TopicPartition::new("p", number)];
-        let added = self.transactions.add_partitions(self.now, "t", producer, &partitions);
+        let added = self.transactions.add_partitions(at(self.now), "t", producer, &partitions);
         added.map_err(|error| error.code())?.into_iter().for_each(|next| self.store(next));
         Ok(())
     }
 
     fn end(&mut self, producer: Producer, committed: bool) -> Result<(), ErrorCode> {
-        match self.transactions.end(self.now, "t", producer, committed).map_err(|error| error.code())? {
+        match self.transactions.end(at(self.now), "t", producer, committed).map_err(|error| error.code())? {
             End::Done => {}
             End::Prepare(next) => self.store(next),
         }
@@ -66,7 +71,7 @@ impl Bench {
     }
 
     fn complete(&mut self) {
-        let next = self.transactions.completed(self.now, "t").expect("decided");
+        let next = self.transactions.completed(at(self.now), "t").expect("decided");
         self.store(next);
     }
 
@@ -153,30 +158,30 @@ fn fact_49_who_comes_while_it_ends_comes_again() {
 fn fact_50_one_that_is_open_for_too_long_is_aborted_and_its_producer_fenced() {
     let mut bench = Bench::at(Ongoing);
     bench.now = 60_000;
-    assert!(bench.transactions.timed_out(bench.now).is_empty());
+    assert!(bench.transactions.timed_out(at(bench.now)).is_empty());
     bench.add(A, 1).expect("added");
     bench.now = 60_001;
-    assert_eq!(bench.transactions.timed_out(bench.now), ["t"], "from its beginning on, whatever came later");
-    let next = bench.transactions.abort_timed_out(bench.now, "t").expect("late");
+    assert_eq!(bench.transactions.timed_out(at(bench.now)), ["t"], "from its beginning on, whatever came later");
+    let next = bench.transactions.abort_timed_out(at(bench.now), "t").expect("late");
     bench.store(next);
     assert_eq!(bench.end(A, true), Err(ProducerFenced));
     bench.complete();
     assert_eq!((bench.add(A, 0), bench.init(Some(A))), (Err(ProducerFenced), Err(ProducerFenced)));
     assert_eq!(bench.init(None), Ok((1000, 2)));
     for state in STATES.into_iter().filter(|state| *state != Ongoing) {
-        assert!(Bench::at(state).transactions.timed_out(i64::MAX).is_empty(), "{state}");
-        assert_eq!(Bench::at(state).transactions.abort_timed_out(i64::MAX, "t"), None, "{state}");
+        assert!(Bench::at(state).transactions.timed_out(at(i64::MAX)).is_empty(), "{state}");
+        assert_eq!(Bench::at(state).transactions.abort_timed_out(at(i64::MAX), "t"), None, "{state}");
     }
 }
 
 #[test]
 fn fact_51_a_time_out_has_bounds() {
     for (timeout, expected) in [(0, false), (-1, false), (1, true), (900_000, true), (900_001, false)] {
-        let init = machine().init_producer_id(0, "t", timeout, None, || Ok(5));
+        let init = machine().init_producer_id(at(0), "t", timeout, None, || Ok(5));
         assert_eq!(init.map(drop).map_err(|error| error.code()), expected.then_some(()).ok_or(InvalidTransactionTimeout));
     }
     for id in [String::new(), "x".repeat(32_768)] {
-        let refused = machine().init_producer_id(0, &id, 1000, None, || Ok(5)).expect_err("no id");
+        let refused = machine().init_producer_id(at(0), &id, 1000, None, || Ok(5)).expect_err("no id");
         assert_eq!(refused.code(), InvalidRequest);
     }
 }
@@ -241,8 +246,8 @@ fn ids_that_nobody_uses_expire_but_not_while_something_is_open() {
     for state in STATES {
         let bench = Bench::at(state);
         let idle = matches!(state, Empty | CompleteCommit | CompleteAbort);
-        assert!(bench.transactions.expired(604_799_999).is_empty(), "{state}");
-        assert_eq!(bench.transactions.expired(604_800_000).is_empty(), !idle, "{state}");
+        assert!(bench.transactions.expired(at(604_799_999)).is_empty(), "{state}");
+        assert_eq!(bench.transactions.expired(at(604_800_000)).is_empty(), !idle, "{state}");
     }
 }
 
@@ -259,7 +264,7 @@ fn partitions_are_kept_until_all_of_them_know() {
     assert_eq!(numbers(&bench), [0, 1]);
     bench.complete();
     assert!(numbers(&bench).is_empty());
-    assert_eq!(bench.transactions.completed(0, "t"), None);
+    assert_eq!(bench.transactions.completed(at(0), "t"), None);
 }
 
 /// Values as Kafka writes them, in both versions.
