@@ -248,7 +248,8 @@ impl TransactionCoordinator {
     }
 
     /// When the broker is opened, and nobody else is there: what is decided is completed, and what no id has open any more is aborted.
-    /// It waits for the disk. What fails is left to [`resume`](Self::resume): the broker opens all the same.
+    /// It waits for the disk. What fails is left to [`resume`](Self::resume), or, of what no id has open, to the next start: the broker
+    /// opens all the same.
     pub fn recover(self: &Arc<Self>) {
         let prepared: Vec<String> = self.shards().flat_map(|shard| shard.transactions().prepared()).collect();
         let claims: Vec<Claim> = prepared.iter().filter_map(|id| self.claim(id).ok()).collect();
