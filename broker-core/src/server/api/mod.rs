@@ -50,7 +50,7 @@ pub(super) mod sync_group;
 pub(super) mod txn_offset_commit;
 pub(super) mod write_txn_markers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use bytes::Bytes;
@@ -108,6 +108,12 @@ fn distinct<T, K: Ord>(mut things: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
     let mut seen = BTreeSet::new();
     things.retain(|thing| seen.insert(key(thing)));
     things
+}
+
+/// Those of some topics whose offsets a client may not store, with the error's number.
+fn unreadable<'a>(client: &Client, topics: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, i16> {
+    let refusal = |topic| client.check(Operation::Read, Resource::Topic(topic)).err().map(|error| error.code().code());
+    topics.filter_map(|topic| Some((topic, refusal(topic)?))).collect()
 }
 
 /// Whether a client's idea of the leader's epoch is not ahead of the leader; -1 is no idea.

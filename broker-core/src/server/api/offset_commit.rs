@@ -4,11 +4,12 @@
 //! - How long offsets are kept is the broker's matter: the retention time (to 4) is not looked at, as in Kafka since 2.1.
 //! - Leaders' epochs (6) are kept. A static member (7) may have been replaced.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
+use super::unreadable;
 use crate::coordinator::group::{MemberIdentity, OffsetCommit};
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -29,9 +30,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Offset
     if let Err(error) = group {
         return answered(&body, |_| error.code().code());
     }
-    let refusal = |topic: &str| client.check(Operation::Read, Resource::Topic(topic)).err().map(|error| error.code().code());
-    let refused = body.topics.iter().filter_map(|topic| Some((topic.name.as_str(), refusal(&topic.name)?)));
-    let refused: BTreeMap<&str, i16> = refused.collect();
+    let refused = unreadable(client, body.topics.iter().map(|topic| topic.name.as_str()));
     let allowed = body.topics.iter().filter(|topic| !refused.contains_key(topic.name.as_str()));
     let commits = allowed.flat_map(|topic| {
         topic.partitions.iter().map(|partition| OffsetCommit {

@@ -8,11 +8,12 @@
 //!   hears `INVALID_PRODUCER_EPOCH`, in every version.
 //! - Groups that become part of a transaction by this alone come with version 5, which is left out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use kafka_protocol::messages::txn_offset_commit_response::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic};
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
+use super::unreadable;
 use crate::coordinator::group::{MemberIdentity, OffsetCommit};
 use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
@@ -35,9 +36,7 @@ pub(in crate::server) async fn answer(
     if let Err(error) = right {
         return answered(&body, |_| error.code().code());
     }
-    let refusal = |topic: &str| client.check(Operation::Read, Resource::Topic(topic)).err().map(|error| error.code().code());
-    let refused = body.topics.iter().filter_map(|topic| Some((topic.name.as_str(), refusal(&topic.name)?)));
-    let refused: BTreeMap<&str, i16> = refused.collect();
+    let refused = unreadable(client, body.topics.iter().map(|topic| topic.name.as_str()));
     let allowed = body.topics.iter().filter(|topic| !refused.contains_key(topic.name.as_str()));
     let commits = allowed.flat_map(|topic| {
         topic.partitions.iter().map(|partition| OffsetCommit {
