@@ -19,9 +19,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// What the server may take of memory for each connection that is open, beside what it takes anyway.
-const BYTES_A_CONNECTION: usize = 24 * 1024;
-const BASE_BYTES: usize = 300 << 20;
+/// What the server may take of memory by itself, and for each connection that is open.
+const BASE_BYTES: usize = 48 << 20;
+const BYTES_A_CONNECTION: usize = 16 * 1024;
+/// What it may hold of requests that arrive, and of answers that nobody reads.
+const QUEUED_MAX_REQUEST_BYTES: usize = 64 << 20;
+const QUEUED_MAX_RESPONSE_BYTES: usize = 64 << 20;
+/// What a connection holds of either without being counted.
+const UNCOUNTED_BYTES: usize = 128 * 1024;
 /// How long a request of the healthy client may take, in a debug build on a busy machine.
 const NOTICED: Duration = Duration::from_secs(3);
 
@@ -61,8 +66,8 @@ async fn serve() -> Result<()> {
     }
     let config = ServerConfig {
         socket_request_max: Duration::from_secs(5),
-        queued_max_response_bytes: 64 << 20,
-        queued_max_request_bytes: 64 << 20,
+        queued_max_response_bytes: QUEUED_MAX_RESPONSE_BYTES,
+        queued_max_request_bytes: QUEUED_MAX_REQUEST_BYTES,
         ..ServerConfig::default()
     };
     let server = Server::start(broker.clone(), config).await?;
@@ -75,28 +80,33 @@ async fn serve() -> Result<()> {
 }
 
 /// The server as the test sees it.
-struct Served(Child);
+struct Served {
+    child: Child,
+    /// The most connections that were open at a time. What they took is kept for the next ones.
+    crowd: usize,
+}
 
 impl Served {
-    fn start() -> Result<(Self, std::net::SocketAddr)> {
+    fn start(crowd: usize) -> Result<(Self, std::net::SocketAddr)> {
         let program = std::env::current_exe()?;
         let mut child = Command::new(program).arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
-        Ok((Self(child), address_of(&line)?))
+        Ok((Self { child, crowd }, address_of(&line)?))
     }
 
     /// Resident memory; none where the system does not tell.
     fn resident(&self) -> Option<usize> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? * 1024)
     }
 
-    fn check_memory(&self, what: &str, connections: usize) -> Result<()> {
+    /// `queued`: what it may hold of requests and answers.
+    fn check_memory(&self, what: &str, queued: usize) -> Result<()> {
         let Some(resident) = self.resident() else { return Ok(()) };
         println!("{what}: resident {} MiB", resident >> 20);
-        let most = BASE_BYTES + connections * BYTES_A_CONNECTION;
+        let most = BASE_BYTES + self.crowd * BYTES_A_CONNECTION + queued;
         ensure!(resident <= most, "{what}: {resident} bytes of memory, at most {most}");
         Ok(())
     }
@@ -105,8 +115,8 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         // It may be gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -117,7 +127,8 @@ async fn crowd() -> Result<()> {
     if count < wanted {
         println!("only {count} of {wanted} connections: the system allows {most} file descriptors");
     }
-    let (served, address) = Served::start()?;
+    // A thousand of them send half requests, whatever `CROWD` says.
+    let (served, address) = Served::start(count.max(1000))?;
     let mut watch = Watch::start(address).await?;
     served.check_memory("at the start", 0)?;
 
@@ -135,7 +146,7 @@ async fn crowd() -> Result<()> {
     println!("the healthy client was answered {rounds} times");
     // A new one is as well off.
     Healthy::connect(address).await?.round().await?;
-    served.check_memory("at the end", 0)
+    served.check_memory("at the end", QUEUED_MAX_REQUEST_BYTES + QUEUED_MAX_RESPONSE_BYTES)
 }
 
 /// Opened, used twice, and closed; all are open at the same time.
@@ -158,10 +169,10 @@ async fn many(address: std::net::SocketAddr, count: usize, served: &Served) -> R
     for stream in &mut open {
         ask(stream).await?;
     }
-    served.check_memory(&format!("{count} connections, all used"), count)?;
+    served.check_memory(&format!("{count} connections, all used"), 0)?;
     // After a second of silence each gives its buffer back.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    served.check_memory(&format!("{count} connections at rest"), count)?;
+    served.check_memory(&format!("{count} connections at rest"), 0)?;
     drop(open);
     println!("{count} connections closed after {:?}", begun.elapsed());
     Ok(())
@@ -198,7 +209,7 @@ async fn slow(address: std::net::SocketAddr, served: &Served) -> Result<()> {
         });
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    served.check_memory("1000 half requests, of 100 MB among others", 1000)?;
+    served.check_memory("1000 half requests, of 100 MB among others", QUEUED_MAX_REQUEST_BYTES)?;
     let all = tokio::time::timeout(Duration::from_secs(60), closed.join_all()).await.context("they are still there")?;
     all.into_iter().collect()
 }
@@ -212,7 +223,10 @@ async fn deaf(address: std::net::SocketAddr, served: &Served) -> Result<()> {
         open.push(stream);
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    served.check_memory("200 clients that do not read", 200)
+    served.check_memory(
+        "200 clients that do not read",
+        QUEUED_MAX_REQUEST_BYTES + QUEUED_MAX_RESPONSE_BYTES + 200 * UNCOUNTED_BYTES,
+    )
 }
 
 /// Opened and closed at once, thousands of times, some in the middle of a request.

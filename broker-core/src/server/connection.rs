@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::accept::{Door, Shared};
 use super::config::SecurityProtocol;
 use super::dispatch::{Done, answer};
-use super::frame::{self, READ_BYTES};
+use super::frame::{self, READ_BYTES, Room};
 use super::header::Request;
 use super::memory::Share;
 use super::outgoing::Outgoing;
@@ -216,6 +216,7 @@ struct Connection<S> {
     stream: S,
     stopped: watch::Receiver<bool>,
     incoming: BytesMut,
+    room: Room,
     /// What is held of the memory for requests: the request in hand and what was read behind it.
     requests: Share,
     outgoing: Outgoing,
@@ -227,8 +228,8 @@ struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, stopped: watch::Receiver<bool>, shared: &Shared) -> Self {
         let (requests, answers) = (Share::new(shared.requests.clone()), Share::new(shared.answers.clone()));
-        let (incoming, outgoing) = (BytesMut::new(), Outgoing::default());
-        Self { stream, stopped, incoming, requests, outgoing, answers, arriving: None }
+        let (incoming, room, outgoing) = (BytesMut::new(), Room::default(), Outgoing::default());
+        Self { stream, stopped, incoming, room, requests, outgoing, answers, arriving: None }
     }
 
     async fn run(&mut self, client: &Client) -> End {
@@ -326,9 +327,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let held = self.requests.held();
         loop {
             let ahead = self.incoming.len();
-            let reads = ahead < AHEAD_BYTES && self.requests.try_set(held + ahead + READ_BYTES);
+            let room = self.room.ahead();
+            let reads = ahead < AHEAD_BYTES && self.requests.try_set(held + ahead + room);
             if reads {
-                self.incoming.reserve(READ_BYTES);
+                self.incoming.reserve(room);
             }
             tokio::select! {
                 biased;
@@ -338,6 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if read? == 0 {
                         return Err(End::Gone);
                     }
+                    self.room.learn(&self.incoming);
                 }
             }
         }
@@ -386,7 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let (mut resting, pool) = (false, self.requests.pool().clone());
         loop {
-            let room = if resting { REST_BYTES } else { frame::room(&self.incoming, client.request_max_bytes()) };
+            let room = if resting { REST_BYTES } else { self.room.next(&self.incoming, client.request_max_bytes()) };
             let freed = pool.freed();
             let reads = self.requests.try_set(self.requests.held().max(self.incoming.len() + room));
             if reads {
@@ -400,7 +403,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 biased;
                 _ = self.stopped.changed() => return Err(End::Stopped),
                 read = self.stream.read_buf(&mut self.incoming), if reads => {
-                    return if read? == 0 { Err(End::Gone) } else { Ok(()) };
+                    if read? == 0 {
+                        return Err(End::Gone);
+                    }
+                    self.room.learn(&self.incoming);
+                    return Ok(());
                 }
                 () = freed, if !reads => {}
                 () = sleep_until(late.map_or(next_look, |late| late.min(next_look))) => {
@@ -414,7 +421,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     if self.incoming.is_empty() {
                         // A connection that says nothing keeps next to nothing: there may be many of them.
-                        self.incoming = BytesMut::new();
+                        (self.incoming, self.room) = (BytesMut::new(), Room::default());
                         self.requests.set(0);
                         resting = true;
                     }

@@ -4,8 +4,9 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// Up to this size, room for a whole frame is made at once; larger ones grow with what really arrives.
 const EAGER_BYTES: usize = 128 * 1024;
-/// What is read at a time, at least.
+/// What is read at a time, at most, unless a frame has begun that is larger; and what it begins with.
 pub(super) const READ_BYTES: usize = 64 * 1024;
+const FIRST_READ_BYTES: usize = 4 * 1024;
 
 /// Why a frame cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,14 +37,38 @@ fn next_size(incoming: &BytesMut, limit: usize) -> Result<Option<usize>, FrameEr
     }
 }
 
-/// How much room is made for what is read next: for the rest of a frame that has begun, but not for what its length merely claims.
-pub(super) fn room(incoming: &BytesMut, limit: usize) -> usize {
-    let missing = match next_size(incoming, limit) {
-        Ok(Some(size)) => (4 + size).saturating_sub(incoming.len()),
-        Ok(None) | Err(_) => 0,
-    };
-    let eager = if missing <= EAGER_BYTES { missing } else { EAGER_BYTES.max(incoming.len()).min(missing) };
-    eager.max(READ_BYTES)
+/// How much a connection reads at a time: a page for who asks little, as thousands may, and more for who fills what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(FIRST_READ_BYTES)
+    }
+}
+
+impl Room {
+    /// With nothing known of what comes.
+    pub fn ahead(self) -> usize {
+        self.0
+    }
+
+    /// For the rest of a frame that has begun, but not for what its length merely claims.
+    pub fn next(self, incoming: &BytesMut, limit: usize) -> usize {
+        let missing = match next_size(incoming, limit) {
+            Ok(Some(size)) => (4 + size).saturating_sub(incoming.len()),
+            Ok(None) | Err(_) => 0,
+        };
+        let eager = if missing <= EAGER_BYTES { missing } else { EAGER_BYTES.max(incoming.len()).min(missing) };
+        eager.max(self.0)
+    }
+
+    /// Something was read: more the next time, if it left no room.
+    pub fn learn(&mut self, incoming: &BytesMut) {
+        if incoming.len() == incoming.capacity() {
+            self.0 = READ_BYTES.min(self.0 * 4);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -75,12 +100,28 @@ mod tests {
 
     #[test]
     fn room_follows_what_has_arrived() {
-        let limit = 100 << 20;
+        let (limit, room) = (100 << 20, Room::default());
         let mut incoming = BytesMut::from(&(limit as i32).to_be_bytes()[..]);
-        assert_eq!(room(&incoming, limit), EAGER_BYTES, "for four bytes");
+        assert_eq!(room.next(&incoming, limit), EAGER_BYTES, "for four bytes");
         incoming.resize(3 * EAGER_BYTES, 0);
-        assert_eq!(room(&incoming, limit), 3 * EAGER_BYTES, "as much again");
+        assert_eq!(room.next(&incoming, limit), 3 * EAGER_BYTES, "as much again");
         incoming.resize(4 + limit, 0);
-        assert_eq!(room(&incoming, limit), READ_BYTES);
+        assert_eq!(room.next(&incoming, limit), FIRST_READ_BYTES);
+    }
+
+    #[test]
+    fn who_fills_its_room_gets_more() {
+        let (mut room, mut incoming) = (Room::default(), BytesMut::with_capacity(FIRST_READ_BYTES));
+        incoming.resize(FIRST_READ_BYTES - 1, 0);
+        room.learn(&incoming);
+        assert_eq!(room.ahead(), FIRST_READ_BYTES, "a byte is left");
+        incoming.resize(FIRST_READ_BYTES, 0);
+        let seen: Vec<usize> = std::iter::repeat_with(|| {
+            room.learn(&incoming);
+            room.ahead()
+        })
+        .take(3)
+        .collect();
+        assert_eq!(seen, [4 * FIRST_READ_BYTES, READ_BYTES, READ_BYTES]);
     }
 }
