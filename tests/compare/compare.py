@@ -1,6 +1,7 @@
-"""Starts Apache Kafka and the broker in turn and puts the same load on each: see `run`.
+"""Starts Apache Kafka and the broker beside one another and puts the same load on each in turn, again and again: see `run`.
 
-Of each load the first half warms up and is not counted. CPU is user and system time of the broker's process alone.
+What is compared is the ratio of two loads that followed one another; a round's order is the next one's other way round. Of each load
+the first half warms up and is not counted. CPU is user and system time of the broker's process alone.
 """
 
 import argparse
@@ -23,12 +24,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 KAFKA = "tests/kafka/kafka"
 BROKER = os.environ["BROKER"]
 READ = os.environ["READ"]
-TOPIC = "compared"
+WRITE = os.environ["WRITE"]
 VALUE = b"v" * 100
 TICKS = os.sysconf("SC_CLK_TCK")
 START_DEADLINE_S = 60
-# Reads of the same records, and commits, whose median counts: one takes no more than a second.
-TIMES = 5
+# Records a batch of what is read: about 13 KB, as Kafka's own producer makes them, and 0.9 MB.
+BATCHES = {"small": 125, "large": 8000}
 # A broker that ends is no news to its clients here.
 QUIET = {"log_level": 0}
 
@@ -66,9 +67,8 @@ def first_answer(port):
 
 
 class Kafka:
-    name = "Apache Kafka"
-
-    def __init__(self):
+    def __init__(self, name="Apache Kafka"):
+        self.name = name
         self.port = free_port()
         self.dir = tempfile.mkdtemp()
         self.kafka("start", "-p", str(self.port))
@@ -93,9 +93,8 @@ class Kafka:
 
 
 class Ours:
-    name = "this broker"
-
     def __init__(self):
+        self.name = "this broker"
         self.port = free_port()
         self.dir = tempfile.mkdtemp()
         listen = f"127.0.0.1:{self.port}"
@@ -112,16 +111,25 @@ class Ours:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def perf_test(bootstrap, records):
-    """Kafka's own producer: records a second once it is warm."""
-    command = [KAFKA, "run", "producer-perf-test", "--topic", TOPIC, "--num-records", str(records)]
-    command += ["--warmup-records", str(records // 2), "--record-size", "100", "--throughput", "-1"]
-    command += ["--bootstrap-server", bootstrap, "--command-property", "acks=all"]
-    said = subprocess.run(command, capture_output=True, text=True)
-    if said.returncode:
-        raise SystemExit(f"producer-perf-test failed:\n{said.stdout}{said.stderr}")
-    steady = [line for line in said.stdout.splitlines() if "50th" in line][-1]
-    return float(re.search(r"([\d.]+) records/sec", steady).group(1))
+def bootstrap(broker):
+    return f"127.0.0.1:{broker.port}"
+
+
+def admin(broker):
+    return AdminClient({"bootstrap.servers": bootstrap(broker), **QUIET})
+
+
+def create(broker, topic):
+    # The futures end with their client, so it lives as long as they are waited for.
+    client = admin(broker)
+    for created in client.create_topics([NewTopic(topic, 1, 1)]).values():
+        created.result()
+
+
+def delete(broker, topic):
+    client = admin(broker)
+    for deleted in client.delete_topics([topic]).values():
+        deleted.result()
 
 
 class Half:
@@ -133,13 +141,41 @@ class Half:
     def begin(self):
         self.time, self.cpu = time.monotonic(), cpu_s(self.broker.pid)
 
-    def end(self):
-        return time.monotonic() - self.time, cpu_s(self.broker.pid) - self.cpu
+    def end(self, count):
+        return count, time.monotonic() - self.time, cpu_s(self.broker.pid) - self.cpu
 
 
-def produce(broker, bootstrap, records):
-    settings = {"acks": "all", "linger.ms": 5, "queue.buffering.max.messages": 200_000}
-    producer = Producer({"bootstrap.servers": bootstrap, **QUIET, **settings})
+def perf_test(broker, topic, records):
+    """Kafka's own producer, once it is warm. CPU is counted from its start."""
+    command = [KAFKA, "run", "producer-perf-test", "--topic", topic, "--num-records", str(records)]
+    command += ["--warmup-records", str(records // 2), "--record-size", "100", "--throughput", "-1"]
+    command += ["--bootstrap-server", bootstrap(broker), "--command-property", "acks=all"]
+    cpu = cpu_s(broker.pid)
+    said = subprocess.run(command, capture_output=True, text=True)
+    if said.returncode:
+        raise SystemExit(f"producer-perf-test failed:\n{said.stdout}{said.stderr}")
+    steady = [line for line in said.stdout.splitlines() if "50th" in line][-1]
+    return records, records / float(re.search(r"([\d.]+) records/sec", steady).group(1)), cpu_s(broker.pid) - cpu
+
+
+def in_rust(program, broker, topic, records):
+    """librdkafka through a program in Rust, which reads and does nothing with what it reads, or writes."""
+    half = Half(broker)
+    with subprocess.Popen([program, bootstrap(broker), topic, str(records)], stdout=subprocess.PIPE, text=True) as running:
+        for line in running.stdout:
+            if int(line) == records // 2:
+                half.begin()
+            else:
+                return half.end(records - records // 2)
+    raise SystemExit(f"{program} failed")
+
+
+def fill(broker, topic, records, batch):
+    subprocess.run([WRITE, bootstrap(broker), topic, str(records), str(batch)], stdout=subprocess.DEVNULL, check=True)
+
+
+def produce_in_python(broker, topic, records):
+    producer = Producer({"bootstrap.servers": bootstrap(broker), **QUIET, "acks": "all", "queue.buffering.max.messages": 200_000})
     half = Half(broker)
     for number in range(records):
         if number == records // 2:
@@ -147,113 +183,143 @@ def produce(broker, bootstrap, records):
             half.begin()
         while True:
             try:
-                producer.produce(TOPIC, VALUE, partition=0)
+                producer.produce(topic, VALUE, partition=0)
                 break
             except BufferError:
                 producer.poll(0.01)
     producer.flush()
-    return half.end()
+    return half.end(records - records // 2)
 
 
-def consumer(bootstrap, **settings):
-    return Consumer({"bootstrap.servers": bootstrap, **QUIET, "group.id": "compared", "enable.auto.commit": False, **settings})
+def consumer(broker, **settings):
+    settings = {"bootstrap.servers": bootstrap(broker), "group.id": "compared", "enable.auto.commit": False, **settings}
+    return Consumer({**QUIET, **settings})
 
 
-def read(broker, bootstrap, records):
-    """librdkafka through a program in Rust, which does nothing with the records."""
-    half = Half(broker)
-    with subprocess.Popen([READ, bootstrap, TOPIC, str(records)], stdout=subprocess.PIPE, text=True) as program:
-        for line in program.stdout:
-            if int(line) == records // 2:
-                half.begin()
-            else:
-                return (*half.end(), records - records // 2)
-    raise SystemExit("the reading program failed")
-
-
-def consume(broker, bootstrap, records):
+def consume_in_python(broker, topic, records):
     """librdkafka through Python, which makes an object of each record."""
     # Without the setting it waits for a second whenever 100,000 records are in its queue.
-    reader, half, found = consumer(bootstrap, **{"fetch.queue.backoff.ms": 2}), Half(broker), 0
-    reader.assign([TopicPartition(TOPIC, 0, 0)])
-    begun = False
+    reader, half, found = consumer(broker, **{"fetch.queue.backoff.ms": 2}), Half(broker), 0
+    reader.assign([TopicPartition(topic, 0, 0)])
+    start = None
     while found < records:
-        if not begun and found >= records // 2:
-            begun, start = True, found
+        if start is None and found >= records // 2:
+            start = found
             half.begin()
         found += len(reader.consume(10_000, timeout=5))
-    reader.close()
-    return (*half.end(), found - start)
-
-
-def commit(broker, bootstrap, commits):
-    reader, half = consumer(bootstrap), Half(broker)
-    for number in range(commits):
-        if number == commits // 2:
-            half.begin()
-        reader.commit(offsets=[TopicPartition(TOPIC, 0, number)], asynchronous=False)
-    ended = half.end()
+    ended = half.end(found - start)
     reader.close()
     return ended
 
 
-def measure(kind, args):
-    broker = kind()
-    try:
-        bootstrap = f"127.0.0.1:{broker.port}"
-        # Its futures end with it, so it lives as long as they are waited for.
-        admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
-        for created in admin.create_topics([NewTopic(TOPIC, 1, 1)]).values():
-            created.result()
-        perf_test(bootstrap, args.records // 4)
-        cpu = cpu_s(broker.pid)
-        rate = perf_test(bootstrap, args.records)
-        perf_cpu = (cpu_s(broker.pid) - cpu) / args.records
-        took, produced_cpu = produce(broker, bootstrap, args.records // 2)
-        # Both producers' records.
-        consumed, read_by = (
-            [client(broker, bootstrap, args.records) for _ in range(TIMES)] for client in (consume, read)
-        )
-        committed = [commit(broker, bootstrap, args.commits) for _ in range(TIMES)]
-        return {
-            "start_ms": broker.start_ms,
-            "perf_records_per_s": rate,
-            "perf_cpu_s_per_million": perf_cpu * 1e6,
-            "librdkafka_produced_per_s": args.records // 4 / took,
-            "librdkafka_produce_cpu_s_per_million": produced_cpu / (args.records // 4) * 1e6,
-            "librdkafka_in_rust_consumed_per_s": statistics.median(records / took for took, _, records in read_by),
-            "librdkafka_in_python_consumed_per_s": statistics.median(records / took for took, _, records in consumed),
-            "librdkafka_consume_cpu_s_per_million": statistics.median(cpu / records * 1e6 for _, cpu, records in read_by),
-            "commits_per_s": statistics.median(args.commits // 2 / took for took, _ in committed),
-            "cpu_us_per_commit": statistics.median(cpu / (args.commits // 2) * 1e6 for _, cpu in committed),
-            "resident_mib": resident_mib(broker.pid),
-        }
-    finally:
-        broker.stop()
+def commit(broker, topic, commits):
+    reader, half = consumer(broker), Half(broker)
+    for number in range(commits):
+        if number == commits // 2:
+            half.begin()
+        reader.commit(offsets=[TopicPartition(topic, 0, number)], asynchronous=False)
+    ended = half.end(commits - commits // 2)
+    reader.close()
+    return ended
+
+
+def loads(records, commits):
+    """What is done in a round, by name: topic, its own or one of those filled before, and the load."""
+    return {
+        "perf-test": ("perf", lambda *at: perf_test(*at, records)),
+        "produce in Rust": ("rust", lambda *at: in_rust(WRITE, *at, records)),
+        "produce in Python": ("python", lambda *at: produce_in_python(*at, records // 2)),
+        "consume in Rust, small batches": ("small", lambda *at: in_rust(READ, *at, records)),
+        "consume in Rust, large batches": ("large", lambda *at: in_rust(READ, *at, records)),
+        "consume in Python, small batches": ("small", lambda *at: consume_in_python(*at, records)),
+        "consume in Python, large batches": ("large", lambda *at: consume_in_python(*at, records)),
+        "commits": ("small", lambda *at: commit(*at, commits)),
+    }
+
+
+def one_round(brokers, records, commits):
+    """By load and broker: units a second, and CPU microseconds of the broker for each."""
+    found = {}
+    for name, (topic, load) in loads(records, commits).items():
+        found[name] = {}
+        for broker in brokers:
+            if topic not in BATCHES:
+                create(broker, topic)
+            count, took, cpu = load(broker, topic)
+            found[name][broker.name] = (count / took, cpu / count * 1e6)
+            if topic not in BATCHES:
+                delete(broker, topic)
+    return found
+
+
+class Report:
+    def __init__(self, as_json):
+        self.json = as_json
+        if not as_json:
+            print(f"{'':<58} {'Kafka':>12} {'':>12} {'ratio':>8}  least to most of the rounds")
+
+    def line(self, figure, pairs, beside):
+        """Of each round a pair: Kafka's figure and that of the one beside it."""
+        kafka, other = (statistics.median(values) for values in zip(*pairs))
+        ratios = [mine / theirs if theirs else float("nan") for theirs, mine in pairs]
+        ratio = statistics.median(ratios)
+        if self.json:
+            found = {"figure": figure, "beside": beside, "kafka": round(kafka, 3), "found": round(other, 3)}
+            print(json.dumps({**found, "ratio": round(ratio, 4), "ratios": [round(one, 4) for one in ratios]}))
+        else:
+            print(f"{figure:<46} {beside:<11} {kafka:>12.2f} {other:>12.2f} {ratio:>8.3f}  {min(ratios):.3f} to {max(ratios):.3f}")
+
+
+def report(brokers, rounds, as_json):
+    kafka, *others = brokers
+    lines = Report(as_json)
+    for other in others:
+        lines.line("start, ms", [(kafka.start_ms, other.start_ms)], other.name)
+    for name in rounds[0]:
+        for at, figure in enumerate((f"{name}, a second", f"{name}, CPU us each")):
+            for other in others:
+                pairs = [(found[name][kafka.name][at], found[name][other.name][at]) for found in rounds]
+                lines.line(figure, pairs, other.name)
+    for other in others:
+        lines.line("resident, MiB", [(resident_mib(kafka.pid), resident_mib(other.pid))], other.name)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--records", type=int, default=4_000_000)
-    parser.add_argument("--commits", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--records", type=int, default=2_000_000)
+    parser.add_argument("--commits", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--null", action="store_true", help="a second Apache Kafka beside the first: how far two of the same differ")
+    parser.add_argument("--quick", action="store_true", help="one round of little: whether it works, and no figures")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    found = {kind.name: [] for kind in (Kafka, Ours)}
-    for _ in range(args.rounds):
-        for kind in (Kafka, Ours):
-            found[kind.name].append(measure(kind, args))
-            print(f"{kind.name}: done", file=sys.stderr)
-    medians = {
-        name: {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]} for name, rounds in found.items()
-    }
-    theirs, ours = medians[Kafka.name], medians[Ours.name]
-    for figure, kafka in theirs.items():
-        ratio = ours[figure] / kafka if kafka else float("nan")
-        if args.json:
-            print(json.dumps({"figure": figure, "kafka": round(kafka, 3), "ours": round(ours[figure], 3), "ratio": round(ratio, 4)}))
-        else:
-            print(f"{figure:<40} {kafka:>14.2f} {ours[figure]:>14.2f} {ratio:>9.3f}")
+    if args.quick:
+        args.records, args.commits, args.rounds = 160_000, 1000, 1
+    # Whole batches in each half.
+    whole = 2 * max(BATCHES.values())
+    args.records = max(whole, args.records // whole * whole)
+    brokers = []
+    try:
+        brokers.append(Kafka())
+        if args.null:
+            brokers.append(Kafka("Kafka again"))
+        brokers.append(Ours())
+        for broker in brokers:
+            for topic, batch in BATCHES.items():
+                create(broker, topic)
+                fill(broker, topic, args.records, batch)
+        # What a virtual machine compiles is compiled once.
+        if not args.quick:
+            one_round(brokers, max(whole, args.records // 4 // whole * whole), args.commits // 4)
+        rounds = []
+        for number in range(args.rounds):
+            order = brokers if number % 2 == 0 else brokers[::-1]
+            rounds.append(one_round(order, args.records, args.commits))
+            print(f"round {number + 1} of {args.rounds} is done", file=sys.stderr)
+        report(brokers, rounds, args.json)
+    finally:
+        for broker in brokers:
+            broker.stop()
 
 
 main()
