@@ -2,11 +2,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use broker_core::record::BatchBuilder;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_listener::prelude::*;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{FetchRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName};
+use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,15 +40,22 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("after {DEADLINE:?}, still waiting for {what}"))
 }
 
+/// A request as it goes over the wire, with its length before it.
+fn frame<R: Request>(version: i16, request: R) -> Bytes {
+    let mut body = BytesMut::new();
+    let header = RequestHeader::default().with_request_api_key(R::KEY).with_request_api_version(version);
+    header.encode(&mut body, R::header_version(version)).unwrap();
+    request.encode(&mut body, version).unwrap();
+    let mut frame = BytesMut::new();
+    frame.put_u32(body.len() as u32);
+    frame.unsplit(body);
+    frame.freeze()
+}
+
 /// One request over a connection of its own.
 async fn ask<R: Request>(address: SocketAddr, version: i16, request: R) -> R::Response {
-    let mut frame = BytesMut::new();
-    let header = RequestHeader::default().with_request_api_key(R::KEY).with_request_api_version(version);
-    header.encode(&mut frame, R::header_version(version)).unwrap();
-    request.encode(&mut frame, version).unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_i32(frame.len() as i32).await.unwrap();
-    stream.write_all(&frame).await.unwrap();
+    stream.write_all(&frame(version, request)).await.unwrap();
     let size = stream.read_i32().await.unwrap();
     let mut answer = vec![0; size as usize];
     stream.read_exact(&mut answer).await.unwrap();
@@ -99,22 +106,19 @@ async fn an_answer_in_hand_does_not_hold_up_the_end() {
     let address = app.addresses()[0];
     // A connection that says nothing, and one whose fetch waits for data.
     let idle = TcpStream::connect(address).await.unwrap();
-    let waiting = tokio::spawn(async move {
-        let partition = FetchPartition::default().with_partition_max_bytes(1 << 20);
-        let topic = FetchTopic::default().with_topic(TopicName(StrBytes::from_static_str("t"))).with_partitions(vec![partition]);
-        let request = FetchRequest::default().with_min_bytes(1).with_max_wait_ms(600_000).with_topics(vec![topic]);
-        let mut frame = BytesMut::new();
-        RequestHeader::default().with_request_api_key(1).with_request_api_version(4).encode(&mut frame, 1).unwrap();
-        request.encode(&mut frame, 4).unwrap();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_i32(frame.len() as i32).await.unwrap();
-        stream.write_all(&frame).await.unwrap();
-        stream.read_i32().await
-    });
+    let mut waiting = TcpStream::connect(address).await.unwrap();
+    let partition = FetchPartition::default().with_partition_max_bytes(1 << 20);
+    let topic = FetchTopic::default().with_topic(TopicName(StrBytes::from_static_str("t"))).with_partitions(vec![partition]);
+    let fetch = FetchRequest::default().with_min_bytes(1).with_max_wait_ms(600_000).with_topics(vec![topic]);
+    // Both in one write: the broker has the fetch in hand when it has answered what came before it.
+    let requests = [frame(0, ApiVersionsRequest::default()), frame(4, fetch)].concat();
+    waiting.write_all(&requests).await.unwrap();
+    let size = within("the answer before the waiting one", waiting.read_i32()).await.unwrap();
+    waiting.read_exact(&mut vec![0; size as usize]).await.unwrap();
     assert_eq!(within("an answer beside the waiting one", fetched(address)).await, 0);
     within("the end", app.shutdown()).await.unwrap();
     // Answered empty or closed, but not left alone.
-    let _ = within("the end of the waiting fetch", waiting).await.unwrap();
+    let _ = within("the end of the waiting fetch", waiting.read_i32()).await;
     drop(idle);
 }
 
