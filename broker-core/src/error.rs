@@ -175,6 +175,22 @@ pub struct Error {
     records: Vec<RecordError>,
 }
 
+/// A name as errors tell it. A request holds a name once, of any length, and may ask for very many things under it: what is no
+/// topic's name for its length is cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a>(pub &'a str);
+
+/// The longest name of a topic.
+const NAME_TOLD_BYTES: usize = 249;
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = self.0.floor_char_boundary(NAME_TOLD_BYTES);
+        f.write_str(&self.0[..told])?;
+        if told < self.0.len() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
 /// What is wrong with one record of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordError {

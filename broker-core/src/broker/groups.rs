@@ -5,14 +5,14 @@ use crate::coordinator::group::{
     CommittedOffset, GroupDescription, GroupListing, JoinGroup, JoinGroupReply, MemberIdentity, OffsetCommit, SyncGroup,
     SyncGroupReply,
 };
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Named};
 use crate::id::TopicPartition;
 use crate::partition::PartitionHandle;
 use crate::runtime::{GroupChanges, Shard, shard_of};
 
 fn refused(group: &str, member: &str, code: ErrorCode) -> Error {
-    let who = if member.is_empty() { String::new() } else { format!(", member '{member}'") };
-    Error::new(code, format!("group '{group}'{who}: refused"))
+    let who = if member.is_empty() { String::new() } else { format!(", member '{}'", Named(member)) };
+    Error::new(code, format!("group '{}'{who}: refused", Named(group)))
 }
 
 /// A new member that has not heard its id yet. Left in the group it would hold partitions until its session ends.
@@ -113,7 +113,7 @@ impl Broker {
         if self.has_partition(commit.topic, commit.partition) {
             return Ok(());
         }
-        let text = format!("group '{group}': {}-{} does not exist", commit.topic, commit.partition);
+        let text = format!("group '{}': {}-{} does not exist", Named(group), Named(commit.topic), commit.partition);
         Err(Error::new(ErrorCode::UnknownTopicOrPartition, text))
     }
 
@@ -186,6 +186,7 @@ impl Broker {
         let found = self.shard(group).groups().stable_offsets(group, partitions).into_iter();
         let one = |(partition, stored): (TopicPartition, Result<_, ErrorCode>)| {
             let stored = stored.map_err(|code| {
+                let group = Named(group);
                 Error::new(code, format!("group '{group}': a transaction is open that has an offset of {partition}"))
             });
             (partition, stored)
@@ -250,7 +251,7 @@ impl Broker {
     pub fn delete_offsets(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Result<(), Error>>, Error> {
         let deleted = self.shard(group).delete_offsets(group, partitions)?;
         let one = |(partition, result): (&TopicPartition, Result<(), ErrorCode>)| {
-            result.map_err(|code| Error::new(code, format!("group '{group}' reads {partition}")))
+            result.map_err(|code| Error::new(code, format!("group '{}' reads {partition}", Named(group))))
         };
         Ok(partitions.iter().zip(deleted).map(one).collect())
     }

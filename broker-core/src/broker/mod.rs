@@ -26,7 +26,7 @@ pub use open::BrokerBuilder;
 pub use topics::{NewTopic, TopicDescription};
 
 use crate::config::BrokerConfig;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Named};
 use crate::partition::{DataSignal, PartitionHandle, Surroundings, WatchGuard};
 use crate::runtime::{Counter, Driver, Kept, Random, Shard, Syncer, TransactionCoordinator, TransactionShard, Upkeep};
 use crate::storage::Disk;
@@ -110,7 +110,7 @@ impl Broker {
             let have = topics
                 .get(topic)
                 .map_or_else(|| "no such topic".to_owned(), |topic| format!("it has {}", topic.partitions.len()));
-            Error::new(ErrorCode::UnknownTopicOrPartition, format!("{topic}-{partition} does not exist: {have}"))
+            Error::new(ErrorCode::UnknownTopicOrPartition, format!("{}-{partition} does not exist: {have}", Named(topic)))
         })
     }
 

@@ -1,6 +1,6 @@
 //! One partition of `__consumer_offsets` and the groups in it, behind one lock: decide, append, apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -294,8 +294,11 @@ impl Shard {
     pub fn delete_offsets(&mut self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Result<(), ErrorCode>>, Error> {
         let topics: Vec<&str> = partitions.iter().map(|partition| &*partition.topic).collect();
         let checked = self.groups.check_delete_offsets(group, &topics)?;
-        let free = partitions.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
-        let gone = free.map(|(partition, _)| partition.clone()).collect();
+        let free = partitions.iter().zip(&checked).filter(|(_, checked)| checked.is_ok()).map(|(partition, _)| partition);
+        // Of what is stored only: a request may name very many, each of which would be written with the topic's name and the group's.
+        let mut free: BTreeSet<&TopicPartition> = free.collect();
+        let mut gone = self.groups.partitions_of(group);
+        gone.retain(|partition| free.remove(partition));
         self.take_away(vec![(group.to_owned(), gone, false)])?;
         Ok(checked)
     }

@@ -6,7 +6,7 @@ use super::config::ServerConfig;
 use super::connection::Client;
 use super::session::ANONYMOUS;
 use crate::broker::Broker;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Named};
 use crate::security::{CLUSTER, Operation, ResourceKind, RuleFilter, Who};
 
 /// The one authorizer that is built, by Kafka's name.
@@ -33,10 +33,12 @@ impl Resource<'_> {
 
     fn refusal(&self, operation: Operation) -> Error {
         let (code, what) = match self {
-            Self::Topic(name) => (ErrorCode::TopicAuthorizationFailed, format!("topic '{name}'")),
-            Self::Group(name) => (ErrorCode::GroupAuthorizationFailed, format!("group '{name}'")),
+            Self::Topic(name) => (ErrorCode::TopicAuthorizationFailed, format!("topic '{}'", Named(name))),
+            Self::Group(name) => (ErrorCode::GroupAuthorizationFailed, format!("group '{}'", Named(name))),
             Self::Cluster => (ErrorCode::ClusterAuthorizationFailed, "the cluster".to_owned()),
-            Self::TransactionalId(name) => (ErrorCode::TransactionalIdAuthorizationFailed, format!("transactional id '{name}'")),
+            Self::TransactionalId(name) => {
+                (ErrorCode::TransactionalIdAuthorizationFailed, format!("transactional id '{}'", Named(name)))
+            }
         };
         Error::new(code, format!("{what}: no right to {operation:?}"))
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::records::TEXT_BYTES_MAX;
 use super::{CommittedOffset, Group, GroupState, Groups, Member, MemberIdentity, OffsetCommit};
 use crate::assignor::protocol::decode_subscription;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Named};
 use crate::id::TopicPartition;
 
 /// What an expiry takes away: of each group these partitions' offsets, and perhaps the group.
@@ -45,7 +45,7 @@ impl Groups {
             return Ok(());
         }
         let (topic, partition, have) = (commit.topic, commit.partition, commit.metadata.len());
-        let text = format!("group '{group_id}': {topic}-{partition}: metadata of {have} bytes is over {limit}");
+        let text = format!("group '{}': {topic}-{partition}: metadata of {have} bytes is over {limit}", Named(group_id));
         Err(Error::new(ErrorCode::OffsetMetadataTooLarge, text))
     }
 
@@ -212,7 +212,7 @@ impl Groups {
 }
 
 fn refuse<T>(group: &str, code: ErrorCode, text: impl Display) -> Result<T, Error> {
-    Err(Error::new(code, format!("group '{group}': {text}")))
+    Err(Error::new(code, format!("group '{}': {text}", Named(group))))
 }
 
 impl Group {

@@ -23,7 +23,7 @@ pub(crate) use end::End;
 pub(crate) use init_producer_id::Init;
 pub(crate) use records::{decode, encode_key, encode_value};
 
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Named};
 use crate::id::TopicPartition;
 
 /// No epoch, as Kafka says it.
@@ -137,7 +137,7 @@ impl Transactions {
     /// The transaction of a producer that is the id's, and not fenced.
     fn of_producer(&self, id: &str, producer: Producer) -> Result<&Transaction, Error> {
         check_id(id)?;
-        let refuse = |code, text: String| Err(Error::new(code, format!("transactional id '{id}': {text}")));
+        let refuse = |code, text: String| Err(Error::new(code, format!("transactional id '{}': {text}", Named(id))));
         let Some(transaction) = self.by_id.get(id) else {
             return refuse(ErrorCode::InvalidProducerIdMapping, "it has no producer".to_owned());
         };
@@ -157,7 +157,7 @@ impl Transactions {
         if transaction.state == TransactionState::Ongoing && transaction.holds(partition) {
             return Ok(());
         }
-        let text = format!("transactional id '{id}': {partition} is in no open transaction ({})", transaction.state);
+        let text = format!("transactional id '{}': {partition} is in no open transaction ({})", Named(id), transaction.state);
         Err(Error::new(ErrorCode::TransactionAbortable, text))
     }
 }

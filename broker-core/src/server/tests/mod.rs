@@ -18,6 +18,7 @@ mod hostile;
 mod limits;
 mod log;
 mod metered;
+mod named;
 mod offsets;
 mod parked;
 mod quotas;
