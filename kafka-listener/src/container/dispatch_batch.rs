@@ -254,26 +254,23 @@ impl Core {
         failed: &[usize],
         all: Arc<dyn std::error::Error + Send + Sync>,
     ) -> Result<(), StopReason> {
-        let mut index = 0;
-        let mut rejected = Vec::new();
-        entries.retain(|entry| {
-            let bad = failed.contains(&index);
-            if bad {
-                rejected.push((index, entry.clone()));
+        let mut left: VecDeque<(usize, Entry)> = std::mem::take(entries).into_iter().enumerate().collect();
+        while let Some((index, entry)) = left.pop_front() {
+            if !failed.contains(&index) {
+                entries.push(entry);
+                continue;
             }
-            index += 1;
-            !bad
-        });
-        for (index, entry) in rejected {
             if self.parts.get(entry.slot).is_none_or(|part| part.epoch != entry.epoch) {
                 continue;
             }
+            let slot = entry.slot;
             let rejection = Box::new(ElementRejected { all: all.clone(), index });
-            if self.record_failed(entry.slot, entry.record, rejection, true).await? == Fate::Again {
-                // It is held again; what follows it in its partition waits behind it.
-                let at = index - failed.iter().filter(|failed| **failed < index).count();
-                let behind: Vec<Entry> = drain_behind(entries, at.min(entries.len()), entry.slot);
-                self.hold_behind(entry.slot, behind);
+            if self.record_failed(slot, entry.record, rejection, true).await? == Fate::Again {
+                // It is held again; what follows it in its partition waits behind it, rejected or not: one that was delivered, or
+                // settled, before it would have its offset committed.
+                let (behind, others) = left.into_iter().partition::<VecDeque<_>, _>(|(_, entry)| entry.slot == slot);
+                left = others;
+                self.hold_behind(slot, behind.into_iter().map(|(_, entry)| entry).collect());
             }
         }
         Ok(())
@@ -372,22 +369,13 @@ impl Core {
                     let error = Box::new(crate::error::SharedError(shared.clone()));
                     if self.record_failed(slot, entry.record, error, true).await? == Fate::Again {
                         // Its recovery failed: what follows in its partition waits behind it.
-                        let mut rest: Vec<Entry> = left.into();
-                        let behind = drain_behind(&mut rest, 0, slot);
-                        self.hold_behind(slot, behind);
-                        left = rest.into();
+                        let (behind, others) = left.into_iter().partition::<VecDeque<_>, _>(|entry| entry.slot == slot);
+                        left = others;
+                        self.hold_behind(slot, behind.into());
                     }
                 }
                 Ok(())
             }
         }
     }
-}
-
-/// Takes the entries of a partition from `at` on out of the list.
-fn drain_behind(entries: &mut Vec<Entry>, at: usize, slot: Slot) -> Vec<Entry> {
-    let tail = entries.split_off(at);
-    let (behind, others) = tail.into_iter().partition(|entry| entry.slot == slot);
-    entries.extend(others);
-    behind
 }
