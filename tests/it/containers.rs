@@ -308,3 +308,34 @@ async fn a_seek_back_delivers_again_and_lets_commits_go_back() {
     assert_eq!(log.lines(), ["0", "1", "2", "0", "1", "2", "3"]);
     app.shutdown().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_call_takes_no_explicit_partition_away() {
+    let log = Log::default();
+    let seen = log.clone();
+    let listener = Listener::new("l", move |record: ConsumerRecord<(), String>| {
+        let log = seen.clone();
+        async move {
+            if record.offset() == 0 {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+            log.push(record.offset().to_string());
+        }
+    });
+    let listener = listener.partitions("t", "0").group_id("g").container_factory("f").auto_startup(false);
+    let slow = factory().property("max.poll.interval.ms", 1000);
+    let app = TestApp::new().topic(NewTopic::new("t").partitions(1)).factory(slow).listener(listener).start().await.unwrap();
+    let mut events = app.events();
+    send(&app, "t", 0, 2).await;
+    start(&app, "l").await;
+    app.committed("g", "t", 0).reaches(2).await.unwrap();
+    send(&app, "t", 0, 1).await;
+    app.committed("g", "t", 0).reaches(3).await.unwrap();
+    app.shutdown().await.unwrap();
+    assert_eq!(log.lines(), ["0", "1", "2"]);
+    let mut late = 0;
+    while let Some(event) = events.next().await {
+        late += usize::from(matches!(event.kind, EventKind::NonResponsive { offset: 0, .. }));
+    }
+    assert_eq!(late, 1, "it is told all the same");
+}

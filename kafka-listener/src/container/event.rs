@@ -81,7 +81,7 @@ pub enum EventKind {
         /// For how long.
         idle_for: Duration,
     },
-    /// A call of the listener takes longer than `max.poll.interval.ms`: the member left its group.
+    /// A call of the listener takes longer than `max.poll.interval.ms`: the member left its group. Explicit partitions have none, and stay.
     NonResponsive {
         /// The record in hand, or the first of the batch.
         partition: TopicPartition,

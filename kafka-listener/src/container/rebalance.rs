@@ -2,6 +2,7 @@
 
 use super::event::{EventKind, PauseReason};
 use super::parts::Part;
+use super::properties::Source;
 use super::state::Stop;
 use super::worker::{Core, sleep_until};
 use crate::ack::{Decision, Slot};
@@ -97,10 +98,14 @@ impl Core {
         }
     }
 
-    /// The call in hand takes longer than `max.poll.interval.ms`: the member leaves, and all it owned is lost.
+    /// The call in hand takes longer than `max.poll.interval.ms`: the member leaves, and all it owned is lost. Explicit partitions stay:
+    /// there is no member, and nobody who would read them instead.
     pub async fn leave_late(&mut self, (slot, offset): (Slot, i64)) {
         if let Some(part) = self.parts.get(slot) {
             self.emit(EventKind::NonResponsive { partition: part.topic_partition.clone(), offset });
+        }
+        if matches!(self.properties.source, Source::Partitions(_)) {
+            return;
         }
         for slot in self.parts.slots() {
             self.forget(slot);
