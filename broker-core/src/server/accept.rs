@@ -224,7 +224,8 @@ struct Connections {
 
 impl Connections {
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr, stopped: &watch::Receiver<bool>) {
-        let Some(place) = self.shared.place(peer.ip()) else {
+        // On a port of IPv6 an IPv4 address is seen as a mapped one.
+        let Some(place) = self.shared.place(peer.ip().to_canonical()) else {
             self.turned_away.note(peer);
             return;
         };

@@ -274,8 +274,10 @@ impl ServerConfig {
         self.listen.split(',').map(|text| one(text.trim())).collect()
     }
 
-    /// How many connections this address may have at a time.
+    /// How many connections this address, in its canonical form, may have at a time.
     pub(super) fn max_connections_from(&self, ip: IpAddr) -> usize {
-        self.max_connections_per_ip_overrides.get(&ip).copied().unwrap_or(self.max_connections_per_ip)
+        let of = |written: &IpAddr| written.to_canonical() == ip;
+        let own = self.max_connections_per_ip_overrides.iter().find(|(written, _)| of(written));
+        own.map_or(self.max_connections_per_ip, |(_, most)| *most)
     }
 }

@@ -250,3 +250,22 @@ async fn a_stop_ends_parked_fetches() {
     assert!(stream.read_i32().await.is_err(), "no answer");
     assert!(TcpStream::connect(address).await.is_err());
 }
+
+/// A port of IPv6 that takes IPv4, too, sees those addresses as `::ffff:127.0.0.1`.
+#[tokio::test]
+async fn an_override_holds_for_its_address_however_it_is_written() {
+    for written in ["127.0.0.1", "::ffff:127.0.0.1"] {
+        let overrides = [(written.parse().expect("an address"), 1)].into();
+        let config = ServerConfig { max_connections_per_ip_overrides: overrides, ..ServerConfig::default() };
+        let config = ServerConfig { listen: "[::]:0".to_owned(), ..config };
+        let server = Server::start(Broker::in_memory(), config).await.expect("a server");
+        let connect = || TcpStream::connect(("127.0.0.1", server.address().port()));
+        let mut first = connect().await.expect("connected");
+        first.write_all(&frame(0, 1, &ApiVersionsRequest::default())).await.expect("written");
+        assert!(first.read_i32().await.is_ok(), "{written}: the first is served");
+        let mut second = connect().await.expect("connected");
+        let _ = second.write_all(&frame(0, 1, &ApiVersionsRequest::default())).await;
+        assert!(second.read_i32().await.is_err(), "{written}: one is over its bound");
+        server.stop().await;
+    }
+}
