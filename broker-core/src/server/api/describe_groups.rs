@@ -1,12 +1,14 @@
 //! DescribeGroups (15), versions 0 to 6: groups and their members.
 //!
+//! Of a group that rebalances neither the protocol nor what members had before is told, as in Kafka.
+//!
 //! A group that is not there is `Dead`, and from 6 on an error as well. What one may do to a group (3) is told to who asks for it.
 
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
 use super::{distinct, text};
-use crate::coordinator::group::{GroupDescription, MemberDescription};
+use crate::coordinator::group::{GroupDescription, GroupState, MemberDescription};
 use crate::error::ErrorCode;
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -43,7 +45,13 @@ fn dead() -> DescribedGroup {
     DescribedGroup::default().with_group_state(text("Dead"))
 }
 
-fn described(group: GroupDescription) -> DescribedGroup {
+fn described(mut group: GroupDescription) -> DescribedGroup {
+    if group.state != GroupState::Stable {
+        group.protocol = None;
+        for member in &mut group.members {
+            (member.metadata, member.assignment) = Default::default();
+        }
+    }
     let member = |member: MemberDescription| {
         DescribedGroupMember::default()
             .with_member_id(text(member.member_id))

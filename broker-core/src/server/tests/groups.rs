@@ -273,3 +273,28 @@ async fn the_coordinator_is_here() {
         }
     }
 }
+
+/// What was assigned before is not told as if it were so now.
+#[tokio::test]
+async fn a_group_that_rebalances_tells_of_no_assignment() {
+    let mut bench = Bench::new().await;
+    let me = joined(&mut bench, "live", 5).await;
+    bench.ask(3, &sync("live", &me)).await;
+    let asked = DescribeGroupsRequest::default().with_groups(vec![group("live")]);
+    let told = bench.ask(5, &asked).await;
+    let (one, member) = (&told.groups[0], &told.groups[0].members[0]);
+    assert_eq!((one.group_state.as_str(), one.protocol_data.as_str()), ("Stable", "mine"));
+    assert_eq!((&member.member_metadata[..], &member.member_assignment[..]), (&b"opaque"[..], &b"yours"[..]));
+    // Another comes, and waits for the first.
+    let mut other = Bench::on(bench.broker.clone(), crate::server::ServerConfig::default()).await;
+    other.send(3, &join("live", &StrBytes::default(), 3)).await;
+    let told = loop {
+        let told = bench.ask(5, &asked).await;
+        if told.groups[0].group_state.as_str() != "Stable" {
+            break told;
+        }
+    };
+    let one = &told.groups[0];
+    assert_eq!((one.group_state.as_str(), one.protocol_data.as_str(), one.members.len()), ("PreparingRebalance", "", 2));
+    assert!(one.members.iter().all(|member| member.member_metadata.is_empty() && member.member_assignment.is_empty()));
+}
