@@ -7,7 +7,7 @@ use kafka_protocol::messages::alter_client_quotas_request::{EntityData as Wanted
 use kafka_protocol::messages::alter_client_quotas_response::{EntityData, EntryData};
 use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 
-use super::text;
+use super::{one_by_one, text};
 use crate::error::{Error, ErrorCode};
 use crate::quota::{Entity, Name};
 use crate::security::Operation;
@@ -31,7 +31,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }
     };
-    AlterClientQuotasResponse::default().with_entries(body.entries.into_iter().map(one).collect())
+    AlterClientQuotasResponse::default().with_entries(one_by_one(body.entries.into_iter().map(one)).await)
 }
 
 fn alter(client: &Client, change: &Change, validate_only: bool) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::{check_alterable, check_right, repeated, text};
+use super::{check_alterable, check_right, one_by_one, repeated, text};
 use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -34,7 +34,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: AlterC
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }
     });
-    AlterConfigsResponse::default().with_responses(responses.collect())
+    AlterConfigsResponse::default().with_responses(one_by_one(responses).await)
 }
 
 fn replace(client: &Client, resource: AlterConfigsResource, validate_only: bool) -> Result<(), Error> {

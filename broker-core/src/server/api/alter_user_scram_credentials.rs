@@ -8,7 +8,7 @@ use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredent
 use kafka_protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult as UserResult;
 use kafka_protocol::messages::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse};
 
-use super::text;
+use super::{one_by_one, text};
 use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
 use crate::security::{ScramCredential, ScramMechanism, UserChange};
@@ -37,7 +37,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }
     });
-    AlterUserScramCredentialsResponse::default().with_results(results.collect())
+    AlterUserScramCredentialsResponse::default().with_results(one_by_one(results).await)
 }
 
 /// What a request says of one user.

@@ -11,7 +11,7 @@ use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
 
-use super::{check_partitions, check_replicas, distinct, text};
+use super::{check_partitions, check_replicas, distinct, one_by_one, text};
 use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -45,7 +45,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Create
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }
     });
-    CreatePartitionsResponse::default().with_results(results.collect())
+    CreatePartitionsResponse::default().with_results(one_by_one(results).await)
 }
 
 fn grow(client: &Client, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse, GroupId};
 
+use super::one_by_one;
 use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -18,5 +19,5 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Delete
         let code = deleted.map_or_else(|error| error.code().code(), |()| 0);
         DeletableGroupResult::default().with_group_id(id).with_error_code(code)
     };
-    DeleteGroupsResponse::default().with_results(body.groups_names.into_iter().map(one).collect())
+    DeleteGroupsResponse::default().with_results(one_by_one(body.groups_names.into_iter().map(one)).await)
 }

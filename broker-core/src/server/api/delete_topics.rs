@@ -9,7 +9,7 @@ use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
 use uuid::Uuid;
 
-use super::{text, topic_by_id, uuid};
+use super::{one_by_one, text, topic_by_id, uuid};
 use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -41,7 +41,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
             }
         })
     };
-    DeleteTopicsResponse::default().with_responses(by_name.chain(by_state).filter_map(one).collect())
+    DeleteTopicsResponse::default().with_responses(one_by_one(by_name.chain(by_state).filter_map(one)).await)
 }
 
 fn delete(client: &Client, name: Option<TopicName>, id: Uuid) -> Result<(TopicName, Uuid), Error> {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsRe
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::{check_alterable, check_right, repeated, text};
+use super::{check_alterable, check_right, one_by_one, repeated, text};
 use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -40,7 +40,7 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
             Err(error) => answer.with_error_code(error.code().code()).with_error_message(Some(text(&error))),
         }
     });
-    IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
+    IncrementalAlterConfigsResponse::default().with_responses(one_by_one(responses).await)
 }
 
 fn alter(client: &Client, resource: AlterConfigsResource, validate_only: bool) -> Result<(), Error> {

@@ -56,6 +56,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use kafka_protocol::messages::BrokerId;
 use kafka_protocol::protocol::StrBytes;
+use tokio::task::coop::consume_budget;
 use uuid::Uuid;
 
 use super::connection::Client;
@@ -108,6 +109,16 @@ fn distinct<T, K: Ord>(mut things: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
     let mut seen = BTreeSet::new();
     things.retain(|thing| seen.insert(key(thing)));
     things
+}
+
+/// All of them, one after the other; others have their turn in between, for each may wait for the disk, and there may be very many.
+async fn one_by_one<T>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut done = Vec::new();
+    for one in all {
+        done.push(one);
+        consume_budget().await;
+    }
+    done
 }
 
 /// Those of some topics whose offsets a client may not store, with the error's number.

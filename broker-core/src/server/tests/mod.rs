@@ -30,6 +30,7 @@ mod tls;
 mod topics;
 mod transactional;
 mod transactions;
+mod turns;
 
 use super::dispatch::shape_of;
 use super::{APIS, Server, ServerConfig, shape};
