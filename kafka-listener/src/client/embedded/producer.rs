@@ -76,7 +76,10 @@ impl Shared {
             // `close` has closed the queues that it saw: none may appear behind its back.
             return Err(closed(name));
         }
+        // First the epoch, then what there is, both under the lock: what comes between is looked up again, and who looked earlier takes no
+        // queue away that has come since.
         let epoch = self.broker.metadata_epoch();
+        let found = self.broker.topic(name).unwrap_or(found);
         let before = topics.get(name).cloned();
         let queues = (0..found.partitions)
             .map(|number| {

@@ -287,3 +287,30 @@ async fn a_send_waits_for_the_disk_where_the_topic_asks_for_it() {
     let ends = ["synced", "cached"].map(|name| broker.partition(name, 0).expect("there").end_offset());
     assert_eq!((ends, synced.offset), ([1, 0], 0), "what was acknowledged as durable, and nothing of the page cache");
 }
+
+/// Whatever the producer saw of the topic while it grew: it may be looked at in the middle.
+#[tokio::test]
+async fn partitions_that_come_while_a_topic_is_looked_up_are_found() {
+    let backend = backend();
+    let mut missed = Vec::new();
+    for round in 0..3000 {
+        let name = format!("t{round}");
+        topic(&backend, &name, 1);
+        let producer = producer(&backend);
+        let to = |partition| RawProducerRecord { partition: Some(partition), ..record(&name, b"v") };
+        let both = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                both.wait();
+                backend.broker.create_partitions(&name, 2).expect("grown");
+            });
+            both.wait();
+            drop(producer.send(to(0)));
+        });
+        if producer.send(to(1)).await.is_err() {
+            missed.push(round);
+        }
+        backend.broker.delete_topic(&name).expect("deleted");
+    }
+    assert!(missed.is_empty(), "the second partition is not there for the producer in rounds {missed:?}");
+}
