@@ -34,12 +34,12 @@ impl Groups {
             if group.deadline.is_some_and(|deadline| deadline <= now) {
                 match group.state {
                     GroupState::PreparingRebalance => group.complete_join(now, &mut effects),
-                    GroupState::CompletingRebalance => {
-                        group.drop_unsynced();
+                    GroupState::CompletingRebalance | GroupState::Stable => {
+                        group.drop_unsynced(id);
                         group.prepare(now, &mut effects);
                         group.try_complete_join(now, &mut effects);
                     }
-                    GroupState::Empty | GroupState::Stable => group.deadline = None,
+                    GroupState::Empty => group.deadline = None,
                 }
             }
             if had_members && group.members.is_empty() {
@@ -58,9 +58,14 @@ impl super::Group {
         self.delay = (delay.again && more > 0).then(|| super::Delay { until: delay.until + more, again: false, ..delay });
     }
 
-    /// Who has joined and never asked for its assignment is out.
-    fn drop_unsynced(&mut self) {
-        self.members.retain(|_, member| member.syncing.is_some());
+    /// Who is in the generation and never asked for its assignment is out: nobody reads what is assigned to it.
+    fn drop_unsynced(&mut self, id: &str) {
+        self.members.retain(|member_id, member| {
+            if !member.synced {
+                tracing::info!(target: "broker_core::group", group = id, member = member_id.as_str(), "never asked for its assignment: the member is out");
+            }
+            member.synced
+        });
         let members = &self.members;
         self.statics.retain(|_, id| members.contains_key(id));
     }

@@ -106,12 +106,14 @@ impl Groups {
         let state = group.state;
         let member = group.members.get_mut(&request.member_id).expect("checked by check_sync");
         member.session_deadline = now + member.session_timeout;
+        member.synced = true;
         match state {
             GroupState::Empty => effects.sync(token, Err(ErrorCode::UnknownMemberId)),
             GroupState::PreparingRebalance => effects.sync(token, Err(ErrorCode::RebalanceInProgress)),
             GroupState::Stable => {
                 let reply = group.sync_reply(&request.member_id);
                 effects.sync(token, Ok(reply));
+                group.end_wait_for_syncs();
             }
             GroupState::CompletingRebalance => {
                 if let Some(earlier) = member.syncing.replace(token) {
@@ -194,6 +196,7 @@ impl Group {
             session_deadline: now + request.session_timeout_ms,
             joining: Some(token),
             syncing: None,
+            synced: false,
             joined: self.next_join,
         };
         self.next_join += 1;
@@ -290,9 +293,9 @@ impl Group {
         let ids: Vec<String> = self.members.keys().cloned().collect();
         for id in ids {
             let reply = self.join_reply(&id);
-            if let Some(member) = self.members.get_mut(&id)
-                && let Some(token) = member.joining.take()
-            {
+            let Some(member) = self.members.get_mut(&id) else { continue };
+            member.synced = false;
+            if let Some(token) = member.joining.take() {
                 member.session_deadline = now + member.session_timeout;
                 effects.join(token, Ok(reply));
             }
@@ -354,7 +357,8 @@ impl Group {
         }
     }
 
-    /// The leader's assignment: everybody who waits gets theirs; who was left out gets a valid, empty one.
+    /// The leader's assignment: everybody who waits gets theirs; who was left out gets a valid, empty one. Whoever has not asked yet
+    /// has until the deadline to do so.
     fn assign(&mut self, now: u64, assignments: Vec<(String, Bytes)>, effects: &mut Effects) {
         let empty = if self.protocol_type.as_deref() == Some("consumer") { encode_assignment(&[]) } else { Bytes::new() };
         let mut waiting = Vec::new();
@@ -372,7 +376,13 @@ impl Group {
             effects.sync(token, Ok(reply));
         }
         self.state = GroupState::Stable;
-        self.deadline = None;
+        self.end_wait_for_syncs();
+    }
+
+    fn end_wait_for_syncs(&mut self) {
+        if self.members.values().all(|member| member.synced) {
+            self.deadline = None;
+        }
     }
 
     /// Takes a member out; false if it is not there.

@@ -92,7 +92,7 @@ struct Group {
     protocol: Option<String>,
     leader: Option<String>,
     members: BTreeMap<String, Member>,
-    /// When waiting for joins or for the leader ends.
+    /// When waiting ends: for joins, or for all of a generation to ask for their assignments.
     deadline: Option<u64>,
     /// A group that was empty waits for more members.
     delay: Option<Delay>,
@@ -131,6 +131,8 @@ struct Member {
     session_deadline: u64,
     joining: Option<ReplyToken>,
     syncing: Option<ReplyToken>,
+    /// It has asked for its assignment in this generation.
+    synced: bool,
     /// In which order members joined: the first one leads.
     joined: u64,
 }

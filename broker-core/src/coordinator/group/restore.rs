@@ -85,6 +85,7 @@ fn decode_member(value: &mut &[u8], version: i16, protocol: Option<&str>, (now, 
         session_deadline: now + session_timeout,
         joining: None,
         syncing: None,
+        synced: true,
         joined,
     };
     Some((id, member))

@@ -163,6 +163,45 @@ fn a_rebalance_does_not_wait_for_ever() {
     assert_eq!(bench.heartbeat("b", 2), "UNKNOWN_MEMBER_ID");
 }
 
+/// Two members in generation 2, which waits for its assignment; `a` leads.
+fn two() -> Bench {
+    let mut bench = stable();
+    let b = bench.join("", "b");
+    bench.join("a", "a");
+    assert_eq!((bench.answer(b), bench.state()), ("gen 2 leader a of 0", GroupState::CompletingRebalance));
+    bench
+}
+
+#[test]
+fn who_beats_and_never_asks_for_its_share_does_not_keep_it_for_ever() {
+    let mut bench = two();
+    bench.sync("a", 2);
+    for _ in 0..9 {
+        bench.pass(500);
+        assert_eq!((bench.heartbeat("a", 2), bench.heartbeat("b", 2)), ("fine", "fine"));
+    }
+    bench.pass(500);
+    assert_eq!((bench.heartbeat("a", 2), bench.heartbeat("b", 2)), ("REBALANCE_IN_PROGRESS", "UNKNOWN_MEMBER_ID"));
+    let a = bench.join("a", "a");
+    assert_eq!(bench.answer(a), "gen 3 leader a of 1");
+}
+
+#[test]
+fn who_asks_for_its_share_late_keeps_it() {
+    let mut bench = two();
+    bench.sync("a", 2);
+    for _ in 0..8 {
+        bench.pass(600);
+        assert_eq!((bench.heartbeat("a", 2), bench.heartbeat("b", 2)), ("fine", "fine"));
+    }
+    let b = bench.sync("b", 2);
+    assert_eq!(bench.answer(b), "assigned 10");
+    for _ in 0..9 {
+        bench.pass(600);
+        assert_eq!((bench.heartbeat("a", 2), bench.heartbeat("b", 2)), ("fine", "fine"));
+    }
+}
+
 #[test]
 fn refusals() {
     let mut bench = stable();

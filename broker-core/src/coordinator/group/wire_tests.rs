@@ -125,6 +125,24 @@ fn a_static_member_that_is_away_keeps_its_place_until_its_session_ends() {
     assert!(members.iter().all(|member| member.member_id != "y1"), "{members:?}");
 }
 
+/// As in Kafka: nobody reads what was assigned to it.
+#[test]
+fn a_static_member_that_stays_away_from_a_whole_generation_is_out_however_long_its_session() {
+    let mut bench = Bench::new(LIMITS);
+    for name in ["x", "y"] {
+        bench.ask(JoinGroup { session_timeout_ms: 60_000, ..request("", Some(name)) }, &format!("{name}1"));
+    }
+    let members = |bench: &Bench| bench.groups.describe("g").expect("a group").members.len();
+    bench.pass(5000);
+    assert_eq!((bench.state(), members(&bench)), (GroupState::CompletingRebalance, 2), "x never joined again");
+    bench.sync("y1", 2);
+    assert_eq!(bench.state(), GroupState::Stable);
+    bench.pass(4999);
+    assert_eq!((bench.state(), members(&bench)), (GroupState::Stable, 2));
+    bench.pass(1);
+    assert_eq!((bench.state(), members(&bench)), (GroupState::PreparingRebalance, 1));
+}
+
 #[test]
 fn an_administrator_takes_a_static_member_out_by_its_name() {
     let mut bench = two_statics();
