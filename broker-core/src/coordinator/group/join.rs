@@ -408,7 +408,6 @@ impl Group {
     }
 }
 
-/// How many of these members know each protocol.
 /// What a member's id has behind its client's or instance's name.
 const ID_SUFFIX_BYTES: usize = 33;
 
@@ -419,6 +418,7 @@ fn can_be_stored(request: &JoinGroup) -> bool {
     names.map(|name| name.len() + ID_SUFFIX_BYTES).chain(texts.map(String::len)).all(|length| length <= TEXT_BYTES_MAX)
 }
 
+/// How many of these members know each protocol.
 fn known<'a>(members: impl Iterator<Item = &'a Member>) -> BTreeMap<&'a str, usize> {
     let mut known = BTreeMap::new();
     for member in members {
