@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::records::TEXT_BYTES_MAX;
 use super::{
-    Delay, Effects, Group, GroupState, Groups, JoinGroup, JoinGroupReply, JoinedMember, Member, MemberIdentity, ReplyToken,
-    SyncGroup, SyncGroupReply,
+    Delay, Effects, Group, GroupState, Groups, JoinGroup, JoinGroupReply, JoinedMember, MILLIS_MAX, Member, MemberIdentity,
+    ReplyToken, SyncGroup, SyncGroupReply,
 };
 use crate::assignor::protocol::encode_assignment;
 use crate::error::ErrorCode;
@@ -18,17 +18,19 @@ impl Groups {
     pub fn reserve(&mut self, now: u64, request: &JoinGroup, new_id: impl FnOnce(&str) -> String) -> Result<String, ErrorCode> {
         self.check_join(request)?;
         let id = new_id(&request.client_id);
-        self.group(&request.group).pending.insert(id.clone(), now + request.session_timeout_ms);
+        self.group(&request.group).pending.insert(id.clone(), now + request.session_timeout_ms.min(MILLIS_MAX));
         Ok(id)
     }
 
     /// A member wants to be in the next generation. `new_id` names it (by its instance or client id) if it has no id yet.
-    pub fn join(&mut self, now: u64, token: ReplyToken, request: JoinGroup, new_id: impl FnOnce(&str) -> String) -> Effects {
+    pub fn join(&mut self, now: u64, token: ReplyToken, mut request: JoinGroup, new_id: impl FnOnce(&str) -> String) -> Effects {
         let mut effects = Effects::default();
         if let Err(code) = self.check_join(&request) {
             effects.join(token, Err(code));
             return effects;
         }
+        request.session_timeout_ms = request.session_timeout_ms.min(MILLIS_MAX);
+        request.rebalance_timeout_ms = request.rebalance_timeout_ms.min(MILLIS_MAX);
         let delay = self.limits.initial_rebalance_delay_ms;
         let id = request.group.clone();
         let group = self.group(&id);

@@ -108,6 +108,9 @@ struct Group {
     undecided: Undecided,
 }
 
+/// The longest time-out that can be stored.
+const MILLIS_MAX: u64 = i32::MAX as u64;
+
 /// How long a group that was empty waits before its first generation.
 #[derive(Debug, Clone, Copy)]
 struct Delay {
@@ -124,6 +127,7 @@ struct Member {
     instance: Option<String>,
     client_id: String,
     client_host: String,
+    /// Both at most [`MILLIS_MAX`].
     session_timeout: u64,
     rebalance_timeout: u64,
     protocols: Vec<(String, Bytes)>,

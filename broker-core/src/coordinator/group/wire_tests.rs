@@ -175,6 +175,29 @@ fn the_first_generation_waits_on_while_members_come_but_not_for_ever() {
     assert_ne!(bench.answer(a), "parked", "at most the rebalance time-out");
 }
 
+/// As `Duration::MAX` comes to.
+#[test]
+fn time_outs_that_never_end_are_as_long_as_can_be_written_down() {
+    let limits = GroupLimits { max_session_timeout_ms: u64::MAX, ..LIMITS };
+    let mut bench = Bench::new(limits.clone());
+    bench.now = 5;
+    let host = "/::1".to_owned();
+    let forever =
+        JoinGroup { session_timeout_ms: u64::MAX, rebalance_timeout_ms: u64::MAX, client_host: host, ..request("", None) };
+    bench.groups.reserve(5, &forever, |_| "r".to_owned()).expect("reserved");
+    let r = bench.ask(JoinGroup { member_id: "r".to_owned(), ..forever }, "never used");
+    assert_eq!(bench.answer(r), "gen 1 leader r of 1");
+    let r = bench.sync("r", 1);
+    assert_eq!(bench.answer(r), "assigned 1");
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    let (generation, members) = bench.groups.stored("g").expect("a group");
+    encode_group("g", generation, &members, 77, &mut key, &mut value);
+    let mut groups = Groups::new(limits);
+    groups.apply(decode(&key, Some(&value)).expect("a group's record"));
+    assert!(groups.restore(5, "g", &value), "read back");
+    assert_eq!(groups.describe("g").expect("a group").members.len(), 1);
+}
+
 #[test]
 fn a_sync_that_takes_the_group_for_another_is_refused() {
     for (protocol_type, protocol, expected) in [
