@@ -207,6 +207,7 @@ impl Group {
         if was_empty && delay > 0 {
             let at_most = now + self.longest_rebalance().max(delay);
             self.delay = Some(Delay { until: now + delay, at_most, again: false });
+            self.deadline = Some(at_most);
         } else if let Some(waiting) = &mut self.delay {
             waiting.again = true;
         }

@@ -175,6 +175,18 @@ fn the_first_generation_waits_on_while_members_come_but_not_for_ever() {
     assert_ne!(bench.answer(a), "parked", "at most the rebalance time-out");
 }
 
+#[test]
+fn the_first_generation_waits_for_more_members_longer_than_for_one_of_them() {
+    let mut bench = Bench::new(GroupLimits { initial_rebalance_delay_ms: 300, ..LIMITS });
+    let short = |name| JoinGroup { rebalance_timeout_ms: 100, client_id: name, ..request("", None) };
+    let a = bench.ask(short("a".to_owned()), "a");
+    bench.pass(100);
+    assert_eq!(bench.answer(a), "parked");
+    let b = bench.ask(short("b".to_owned()), "b");
+    bench.pass(200);
+    assert_eq!((bench.answer(a), bench.answer(b)), ("gen 1 leader a of 2", "gen 1 leader a of 0"), "and no longer than that");
+}
+
 /// As `Duration::MAX` comes to.
 #[test]
 fn time_outs_that_never_end_are_as_long_as_can_be_written_down() {
