@@ -23,7 +23,13 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     match give(client, &body).await {
         Ok((id, epoch)) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(epoch),
         Err(error) => {
-            tracing::warn!(target: "broker_core::server", peer = %client.peer, error = error.to_string(), "no producer id is given");
+            let (peer, text) = (client.peer, error.to_string());
+            if error.code() == ErrorCode::ConcurrentTransactions {
+                // As it should be: it comes again, as often as it takes.
+                tracing::debug!(target: "broker_core::server", %peer, error = text, "no producer id is given");
+            } else {
+                tracing::warn!(target: "broker_core::server", %peer, error = text, "no producer id is given");
+            }
             InitProducerIdResponse::default()
                 .with_error_code(fenced_before(4, request.version, &error))
                 .with_producer_id(ProducerId(-1))

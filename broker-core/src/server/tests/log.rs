@@ -20,9 +20,9 @@ use crate::server::ServerConfig;
 /// How long anything may take, of real time.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Keeps the counts of lines that have one, and what lines say, field by field.
+/// Keeps the counts of lines that have one, and what lines say, field by field, with how loud.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u64>>>, Arc<Mutex<Vec<String>>>);
+struct Heard(Arc<Mutex<Vec<u64>>>, Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<(Level, String)>>>);
 
 impl Subscriber for Heard {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -38,7 +38,7 @@ impl Subscriber for Heard {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        event.record(&mut Count(self));
+        event.record(&mut Count(self, *event.metadata().level()));
     }
 
     fn enter(&self, _: &Id) {}
@@ -46,7 +46,7 @@ impl Subscriber for Heard {
     fn exit(&self, _: &Id) {}
 }
 
-struct Count<'a>(&'a Heard);
+struct Count<'a>(&'a Heard, Level);
 
 impl Visit for Count<'_> {
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -56,7 +56,9 @@ impl Visit for Count<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.1.lock().expect("sound").push(format!("{}={value:?}", field.name()));
+        let said = format!("{}={value:?}", field.name());
+        self.0.1.lock().expect("sound").push(said.clone());
+        self.0.2.lock().expect("sound").push((self.1, said));
     }
 }
 
@@ -148,4 +150,21 @@ async fn markers_that_are_not_written_are_one_line_a_request() {
     assert!(said.iter().all(|said| !said.contains('\n')), "{said:?}");
     let lines = said.iter().filter(|said| said.contains("no marker is written")).count();
     assert_eq!((lines, heard.0.lock().expect("sound").clone()), (1, vec![1001]));
+}
+
+#[tokio::test]
+async fn a_producer_that_is_to_come_again_is_no_warning() {
+    let heard = Heard::default();
+    let _hears = tracing::subscriber::set_default(heard.clone());
+    let mut bench = Bench::new().await;
+    let producer = bench.broker.init_transactional_producer("x", 60_000, None).await.expect("given");
+    let within = [crate::id::TopicPartition::new("t", 0)];
+    bench.broker.add_partitions_to_transaction("x", producer, &within).await.expect("begun");
+    let init = InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(StrBytes::from_static_str("x"))));
+    for (timeout, code, level) in [(60_000, 51, Level::DEBUG), (-1, 50, Level::WARN)] {
+        heard.2.lock().expect("sound").clear();
+        assert_eq!(bench.ask(4, &init.clone().with_transaction_timeout_ms(timeout)).await.error_code, code);
+        let lines = heard.2.lock().expect("sound").clone();
+        assert!(lines.contains(&(level, "message=no producer id is given".to_owned())), "{code}: {lines:?}");
+    }
 }
