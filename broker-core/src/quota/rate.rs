@@ -3,6 +3,8 @@ use std::collections::VecDeque;
 /// `quota.window.num` and `quota.window.size.seconds`.
 const WINDOWS: u64 = 11;
 const WINDOW_MS: u64 = 1000;
+/// How long something counts.
+pub(super) const COUNTS_MS: u64 = WINDOWS * WINDOW_MS;
 /// How many seconds' worth may be taken at once.
 pub(super) const SECONDS: f64 = ((WINDOWS - 1) * WINDOW_MS / 1000) as f64;
 
@@ -43,7 +45,7 @@ impl Rate {
     }
 
     fn forget(&mut self, now: u64) {
-        while self.windows.front().is_some_and(|(begun, _)| begun + WINDOWS * WINDOW_MS <= now) {
+        while self.windows.front().is_some_and(|(begun, _)| begun + COUNTS_MS <= now) {
             self.windows.pop_front();
         }
     }
@@ -84,6 +86,6 @@ mod tests {
         }
         let average = sent as f64 / (now as f64 / 1000.0);
         assert!((900.0..1_150.0).contains(&average), "{average}");
-        assert!(!rate.is_over(now) && rate.is_over(now + WINDOWS * WINDOW_MS));
+        assert!(!rate.is_over(now) && rate.is_over(now + COUNTS_MS));
     }
 }

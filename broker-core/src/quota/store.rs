@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 
-use super::rate::{Rate, SECONDS};
+use super::rate::{COUNTS_MS, Rate, SECONDS};
 use super::{Entity, EntityFilter, Name, QuotaKind};
 use crate::error::{Error, ErrorCode};
 use crate::security::Table;
@@ -23,8 +24,19 @@ type Limits = BTreeMap<Entity, BTreeMap<QuotaKind, f64>>;
 /// A change of one quota: its name and value, or none to take it away.
 pub(crate) type QuotaChange = (String, Option<f64>);
 
-/// Who counts together: the kind, the user if the quota is a user's, the client id if it is a client's.
-type Counted = (QuotaKind, Option<String>, Option<String>);
+/// Who counts together, as a hash: a client chooses its name with each request, and a long one would be kept for as long as the rate.
+type Counted = [u8; 32];
+
+/// By the kind, the user if the quota is a user's, and the client id if it is a client's.
+fn counted(kind: QuotaKind, user: Option<&str>, client: Option<&str>) -> Counted {
+    let mut hash = Sha256::new();
+    hash.update(kind.name());
+    for name in [user, client] {
+        hash.update(name.map_or(u64::MAX, |name| name.len() as u64).to_be_bytes());
+        hash.update(name.unwrap_or_default());
+    }
+    hash.finalize().into()
+}
 
 /// All quotas, and what was taken of them.
 #[derive(Debug)]
@@ -41,21 +53,32 @@ pub(crate) struct Quotas {
 struct State {
     limits: Limits,
     rates: HashMap<Counted, Rate>,
-    /// At how many rates those that are over are looked for.
-    sweep_at: usize,
+    /// At how many rates, and when at the latest, those that are over are looked for.
+    sweep_at: (usize, u64),
 }
 
 impl State {
-    /// The quota that is the client's, and who shares it.
-    fn nearest(&self, kind: QuotaKind, user: &str, client: &str) -> Option<(Counted, f64)> {
-        let theirs = |(entity, values): (&Entity, &BTreeMap<QuotaKind, f64>)| {
-            let nearness = entity.nearness(user, client)?;
-            let counted =
-                (kind, entity.user.as_ref().map(|_| user.to_owned()), entity.client.as_ref().map(|_| client.to_owned()));
-            Some((nearness, counted, *values.get(&kind)?))
+    /// The quota that is the client's, and whose it is.
+    fn nearest(&self, kind: QuotaKind, user: &str, client: &str) -> Option<(&Entity, f64)> {
+        let theirs = |(entity, values): (_, &BTreeMap<QuotaKind, f64>)| {
+            let nearness = Entity::nearness(entity, user, client)?;
+            Some((nearness, entity, *values.get(&kind)?))
         };
         let nearest = self.limits.iter().filter_map(theirs).min_by_key(|(nearness, ..)| *nearness);
-        nearest.map(|(_, counted, quota)| (counted, quota))
+        nearest.map(|(_, entity, quota)| (entity, quota))
+    }
+
+    /// Forgets the rates that are over, if it is time to.
+    fn sweep(&mut self, now: u64) {
+        if self.rates.len() < self.sweep_at.0 && now < self.sweep_at.1 {
+            return;
+        }
+        self.rates.retain(|_, rate| !rate.is_over(now));
+        let room = RATES.max(2 * self.rates.len());
+        if self.rates.capacity() > 2 * room {
+            self.rates.shrink_to(room);
+        }
+        self.sweep_at = (room, now + COUNTS_MS);
     }
 }
 
@@ -71,7 +94,7 @@ impl Quotas {
             table,
             any,
             changing: Mutex::default(),
-            state: Mutex::new(State { limits, rates: HashMap::new(), sweep_at: RATES }),
+            state: Mutex::new(State { limits, rates: HashMap::new(), sweep_at: (RATES, 0) }),
         })
     }
 
@@ -89,14 +112,16 @@ impl Quotas {
         if !self.any() {
             return 0;
         }
+        let nearest = |state: &State| {
+            let (entity, quota) = state.nearest(kind, user, client)?;
+            Some((entity.user.is_some(), entity.client.is_some(), quota))
+        };
+        let Some((users, clients, quota)) = nearest(&self.state()) else { return 0 };
+        // Not under the lock: a long name takes a while.
+        let counted = counted(kind, users.then_some(user), clients.then_some(client));
         let mut state = self.state();
-        let Some((counted, quota)) = state.nearest(kind, user, client) else { return 0 };
-        let State { rates, sweep_at, .. } = &mut *state;
-        if rates.len() >= *sweep_at {
-            rates.retain(|_, rate| !rate.is_over(now));
-            *sweep_at = RATES.max(2 * rates.len());
-        }
-        let rate = rates.entry(counted).or_default();
+        state.sweep(now);
+        let rate = state.rates.entry(counted).or_default();
         rate.record(now, bytes);
         rate.wait(now, quota)
     }
@@ -286,6 +311,44 @@ mod tests {
         }
         let held = quotas.state().rates.len();
         assert!(held < 30_000, "{held} rates, of which 11 seconds count");
+    }
+
+    #[test]
+    fn a_crowd_that_went_leaves_nothing_behind() {
+        let quotas = Quotas::load(&(Arc::new(MemoryDisk::new()) as Arc<dyn Disk>)).expect("none yet");
+        set(&quotas, &of(None, Some("*")), 1000.0).expect("set");
+        for number in 0..100_000u64 {
+            quotas.record(QuotaKind::Produce, "", &format!("client-{number}"), 0, 1);
+        }
+        for now in [11_000, 22_000] {
+            quotas.record(QuotaKind::Produce, "", "app", now, 1);
+        }
+        let state = quotas.state();
+        assert_eq!(state.rates.len(), 1);
+        assert!(state.rates.capacity() <= 4 * RATES, "room for {} rates", state.rates.capacity());
+    }
+
+    /// A client chooses its name, of up to 32 KiB, with each request.
+    #[test]
+    fn long_names_are_not_kept_and_are_still_told_apart() {
+        assert!(!std::mem::needs_drop::<Counted>(), "a rate holds nothing of its client's name");
+        let quotas = Quotas::load(&(Arc::new(MemoryDisk::new()) as Arc<dyn Disk>)).expect("none yet");
+        let record = |kind, user: &str, client: &str| quotas.record(kind, user, client, 0, 20_000);
+        set(&quotas, &of(None, Some("*")), 1000.0).expect("set");
+        let long = "x".repeat(32_000);
+        let names = [long.clone() + "a", long.clone() + "b", long, String::new(), "app".to_owned()];
+        for name in &names {
+            assert_eq!(record(QuotaKind::Produce, "ann", name), 10_000, "its first");
+        }
+        assert_eq!(record(QuotaKind::Produce, "bob", &names[0]), 30_000, "whoever its user is");
+        set(&quotas, &of(Some("*"), Some("*")), 1000.0).expect("set");
+        for (user, client) in [("ann", "app"), ("an", "napp"), ("annapp", ""), ("", "annapp"), ("app", "ann")] {
+            assert_eq!(record(QuotaKind::Produce, user, client), 10_000, "{user} {client}");
+        }
+        set(&quotas, &of(Some("ann"), None), 1000.0).expect("set");
+        quotas.alter(&of(Some("*"), Some("*")), &[("producer_byte_rate".to_owned(), None)], false).expect("taken away");
+        assert_eq!(record(QuotaKind::Produce, "ann", "app"), 10_000, "the user's own rate");
+        assert_eq!(record(QuotaKind::Produce, "ann", "other"), 30_000, "by whatever client");
     }
 
     #[test]
