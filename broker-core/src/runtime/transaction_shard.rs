@@ -9,7 +9,7 @@ use crate::config::BrokerConfig;
 use crate::coordinator::transaction::{
     End, Init, Now, Producer, Transaction, TransactionLimits, Transactions, decode, encode_key, encode_value,
 };
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Named};
 use crate::id::TopicPartition;
 use crate::log::Opening;
 use crate::partition::{DataSignal, PartitionHandle, Surroundings, WatchGuard};
@@ -176,11 +176,15 @@ impl TransactionShard {
         self.transactions.timed_out(self.now())
     }
 
-    /// Forgets the ids that have had their time.
+    /// Forgets the ids that have had their time. Behind the first one that cannot be written none can.
     pub(super) fn expire(&mut self) -> Result<(), Error> {
-        for id in self.transactions.expired(self.now()) {
-            tracing::info!(target: "broker_core::transaction", id, "transactional.id.expiration.ms have passed");
-            self.store(&id, None, false)?;
+        let expired = self.transactions.expired(self.now());
+        for (number, id) in expired.iter().enumerate() {
+            self.store(id, None, false).map_err(|error| {
+                let more = expired.len() - number - 1;
+                Error::with_source(error.code(), format!("transactional id '{}' and {more} more stay", Named(id)), error)
+            })?;
+            tracing::info!(target: "broker_core::transaction", id, "transactional.id.expiration.ms have passed: it is forgotten");
         }
         Ok(())
     }
@@ -206,5 +210,59 @@ impl TransactionShard {
             Some(next) => self.store(id, Some(next), false),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::{Flusher, TransactionEnd};
+    use crate::storage::{Disk, MemoryDisk};
+    use crate::time::TokioClock;
+
+    #[derive(Debug)]
+    struct OnTheSpot;
+
+    impl Flusher for OnTheSpot {
+        fn flush(&self, partition: &PartitionHandle) {
+            partition.flush();
+        }
+
+        fn look_again(&self) {}
+    }
+
+    struct Nobody;
+
+    impl Participants for Nobody {
+        fn partition(&self, _: &TopicPartition) -> Option<PartitionHandle> {
+            None
+        }
+
+        fn undecided(&self) -> Vec<PartitionHandle> {
+            Vec::new()
+        }
+
+        fn end(&self, _: &TopicPartition, _: &TransactionEnd, _: bool) -> Result<Option<(PartitionHandle, i64)>, Error> {
+            Ok(None)
+        }
+    }
+
+    #[tokio::test]
+    async fn ids_that_stay_since_the_disk_fails_are_told_of() {
+        let disk = MemoryDisk::new();
+        let clock = Arc::new(TokioClock::new(1_700_000_000_000));
+        let surroundings =
+            Arc::new(Surroundings { disk: Arc::new(disk.clone()) as Arc<dyn Disk>, clock, flusher: Arc::new(OnTheSpot) });
+        let config = BrokerConfig { transactional_id_expiration_ms: 0, ..BrokerConfig::default() };
+        let id = TopicPartition::new("__transaction_state", 0);
+        let mut shard = TransactionShard::new(surroundings, &config, id, Opening::default(), Arc::new(Nobody));
+        for (number, id) in ["a", "b", "c"].into_iter().enumerate() {
+            assert!(shard.init_producer_id(id, 1000, None, || Ok(number as i64)).is_ok());
+        }
+        disk.fail_after(1);
+        let told = shard.expire().expect_err("the second is not written").to_string();
+        assert!(told.contains("transactional id 'b' and 1 more"), "{told}");
+        let left: Vec<&str> = shard.transactions().iter().map(|(id, _)| id).collect();
+        assert_eq!(left, ["b", "c"]);
     }
 }
