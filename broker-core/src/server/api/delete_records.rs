@@ -8,6 +8,7 @@ use kafka_protocol::messages::delete_records_request::DeleteRecordsPartition;
 use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
+use super::one_by_one;
 use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -17,7 +18,8 @@ use crate::server::shape::{Field, I32, I64, TEXT, array};
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, array(&[I32, I64])]), I32];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: DeleteRecordsRequest) -> DeleteRecordsResponse {
-    let topics = body.topics.into_iter().map(|topic| {
+    let mut topics = Vec::new();
+    for topic in body.topics {
         let one = |asked: DeleteRecordsPartition| {
             let answer = DeleteRecordsPartitionResult::default().with_partition_index(asked.partition_index);
             let right = client.check(Operation::Delete, Resource::Topic(&topic.name));
@@ -27,8 +29,8 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Delete
                 Err(error) => answer.with_low_watermark(-1).with_error_code(error.code().code()),
             }
         };
-        let partitions = topic.partitions.into_iter().map(one).collect();
-        DeleteRecordsTopicResult::default().with_name(topic.name.clone()).with_partitions(partitions)
-    });
-    DeleteRecordsResponse::default().with_topics(topics.collect())
+        let partitions = one_by_one(topic.partitions.into_iter().map(one)).await;
+        topics.push(DeleteRecordsTopicResult::default().with_name(topic.name.clone()).with_partitions(partitions));
+    }
+    DeleteRecordsResponse::default().with_topics(topics)
 }

@@ -3,8 +3,10 @@
 use std::io::ErrorKind;
 
 use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::{
-    AlterClientQuotasRequest, ApiVersionsRequest, DeleteGroupsRequest, DeleteTopicsRequest, GroupId, TopicName,
+    AlterClientQuotasRequest, ApiVersionsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, GroupId,
+    TopicName,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 
@@ -42,4 +44,8 @@ async fn others_have_their_turn_while_very_much_is_changed() {
     lets_others_in(&mut bench, 1, &topics).await;
     let groups = DeleteGroupsRequest::default().with_groups_names((0..100_000).map(|number| GroupId(name(number))).collect());
     lets_others_in(&mut bench, 0, &groups).await;
+    let partition = |number| DeleteRecordsPartition::default().with_partition_index(number).with_offset(-1);
+    let topic = DeleteRecordsTopic::default().with_name(TopicName("t".into()));
+    let records = topic.with_partitions((0..100_000).map(partition).collect());
+    lets_others_in(&mut bench, 0, &DeleteRecordsRequest::default().with_topics(vec![records])).await;
 }
