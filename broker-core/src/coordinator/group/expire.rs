@@ -27,7 +27,10 @@ impl Groups {
             }
             let pending = group.pending.len();
             group.pending.retain(|_, until| *until > now);
-            group.end_delay(now, self.limits.initial_rebalance_delay_ms);
+            if group.end_delay(now, self.limits.initial_rebalance_delay_ms) && group.state == GroupState::PreparingRebalance {
+                // Whoever only has an id by now comes later.
+                group.complete_join(now, &mut effects);
+            }
             if pending > group.pending.len() || group.state == GroupState::PreparingRebalance {
                 group.try_complete_join(now, &mut effects);
             }
@@ -51,11 +54,12 @@ impl Groups {
 }
 
 impl super::Group {
-    /// The first generation's wait is over, unless somebody came meanwhile: then it goes on, up to its bound.
-    fn end_delay(&mut self, now: u64, step: u64) {
-        let Some(delay) = self.delay.filter(|delay| delay.until <= now) else { return };
+    /// The first generation's wait is over, unless somebody came meanwhile: then it goes on, up to its bound. True when it is over.
+    fn end_delay(&mut self, now: u64, step: u64) -> bool {
+        let Some(delay) = self.delay.filter(|delay| delay.until <= now) else { return false };
         let more = delay.at_most.saturating_sub(delay.until).min(step);
         self.delay = (delay.again && more > 0).then(|| super::Delay { until: delay.until + more, again: false, ..delay });
+        self.delay.is_none()
     }
 
     /// Who is in the generation and never asked for its assignment is out: nobody reads what is assigned to it.

@@ -187,6 +187,17 @@ fn the_first_generation_waits_for_more_members_longer_than_for_one_of_them() {
     assert_eq!((bench.answer(a), bench.answer(b)), ("gen 1 leader a of 2", "gen 1 leader a of 0"), "and no longer than that");
 }
 
+#[test]
+fn the_first_generation_does_not_wait_for_who_only_asked_for_an_id() {
+    let mut bench = Bench::new(GroupLimits { initial_rebalance_delay_ms: 300, ..LIMITS });
+    let a = bench.join("", "a");
+    bench.groups.reserve(0, &request("", None), |_| "late".to_owned()).expect("reserved");
+    bench.pass(300);
+    assert_eq!(bench.answer(a), "gen 1 leader a of 1");
+    let late = bench.ask(request("late", None), "never used");
+    assert_eq!((bench.answer(late), bench.state()), ("parked", GroupState::PreparingRebalance), "it may come all the same");
+}
+
 /// As `Duration::MAX` comes to.
 #[test]
 fn time_outs_that_never_end_are_as_long_as_can_be_written_down() {
