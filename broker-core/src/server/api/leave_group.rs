@@ -7,7 +7,7 @@ use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
 use crate::coordinator::group::MemberIdentity;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -19,6 +19,9 @@ pub(in crate::server) const SHAPE: &[Field] = &[TEXT, TEXT.to(2), array(&[TEXT, 
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: LeaveGroupRequest) -> LeaveGroupResponse {
     if let Err(error) = client.check(Operation::Read, Resource::Group(&body.group_id)) {
         return LeaveGroupResponse::default().with_error_code(error.code().code());
+    }
+    if body.group_id.is_empty() {
+        return LeaveGroupResponse::default().with_error_code(ErrorCode::InvalidGroupId.code());
     }
     let leave = |member_id: &str, group_instance_id: Option<&str>| {
         let who = MemberIdentity { generation: -1, member_id, group_instance_id };

@@ -1,12 +1,13 @@
 //! SyncGroup (14), versions 0 to 5: the leader brings everybody's assignment, each member gets its own.
 //!
 //! Answered when the leader has brought it. A static member (3) may have been replaced. Version 5 checks what the member takes
-//! the group's protocol for, and tells it.
+//! the group's protocol for, which it must say, and tells it.
 
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::{kept, optional, text};
 use crate::coordinator::group::SyncGroup;
+use crate::error::ErrorCode;
 use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -18,6 +19,12 @@ pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I32, TEXT, TEXT.from(3), T
 pub(in crate::server) async fn answer(client: &Client, request: &Request, body: SyncGroupRequest) -> SyncGroupResponse {
     if let Err(error) = client.check(Operation::Read, Resource::Group(&body.group_id)) {
         return SyncGroupResponse::default().with_error_code(error.code().code());
+    }
+    if request.version >= 5 && (body.protocol_type.is_none() || body.protocol_name.is_none()) {
+        return SyncGroupResponse::default().with_error_code(ErrorCode::InconsistentGroupProtocol.code());
+    }
+    if body.group_id.is_empty() {
+        return SyncGroupResponse::default().with_error_code(ErrorCode::InvalidGroupId.code());
     }
     let sync = SyncGroup {
         group: body.group_id.to_string(),

@@ -54,6 +54,8 @@ fn sync(called: &'static str, joined: &JoinGroupResponse) -> SyncGroupRequest {
         .with_assignment(Bytes::from_static(b"yours"));
     SyncGroupRequest::default()
         .with_group_id(group(called))
+        .with_protocol_type(Some(id("other")))
+        .with_protocol_name(Some(id("mine")))
         .with_generation_id(joined.generation_id)
         .with_member_id(joined.member_id.clone())
         .with_assignments(vec![assignment])
@@ -134,6 +136,25 @@ async fn joins_that_are_refused() {
         assert_eq!(bench.ask(version, &nameless).await.error_code, 24);
         let without = join("refused", &StrBytes::default(), version).with_protocols(Vec::new());
         assert_eq!(bench.ask(version, &without).await.error_code, 23);
+    }
+}
+
+#[tokio::test]
+async fn syncs_and_leaves_that_are_refused() {
+    let mut bench = Bench::new().await;
+    for version in versions::<SyncGroupRequest>() {
+        let member = joined(&mut bench, "refuses", version).await;
+        assert_eq!(bench.ask(version, &sync("", &member)).await.error_code, 24, "version {version}");
+        let protocols = [(None, Some("mine")), (Some("other"), None), (Some("another"), Some("mine"))];
+        for (kind, protocol) in protocols.into_iter().filter(|_| version >= 5) {
+            let asked = sync("refuses", &member).with_protocol_type(kind.map(id)).with_protocol_name(protocol.map(id));
+            assert_eq!(bench.ask(version, &asked).await.error_code, 23, "{kind:?} {protocol:?}");
+        }
+        assert_eq!(bench.ask(version, &sync("refuses", &member)).await.error_code, 0, "version {version}");
+        let nameless = LeaveGroupRequest::default().with_member_id(member.member_id.clone());
+        let nameless = if version < 3 { nameless } else { LeaveGroupRequest::default() };
+        assert_eq!(bench.ask(version, &nameless).await.error_code, 24, "version {version}");
+        bench.broker.leave_group("refuses", crate::coordinator::group::MemberIdentity::of(-1, &member.member_id)).expect("left");
     }
 }
 
