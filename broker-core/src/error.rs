@@ -161,6 +161,8 @@ codes! {
     /// Nothing is known by this transactional id.
     TransactionalIdNotFound = 105 "TRANSACTIONAL_ID_NOT_FOUND" false;
     /// The kind of node that is asked for is not the one that answers.
+    MismatchedEndpointType = 114 "MISMATCHED_ENDPOINT_TYPE" false;
+    /// There is no such kind of node.
     UnsupportedEndpointType = 115 "UNSUPPORTED_ENDPOINT_TYPE" false;
     /// The producer's transaction cannot go on: it is to be aborted, then the producer may go on.
     TransactionAbortable = 120 "TRANSACTION_ABORTABLE" false;

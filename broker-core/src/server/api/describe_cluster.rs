@@ -13,14 +13,17 @@ use crate::server::shape::{BOOL, Field, I8};
 
 /// Version 1 asks for brokers (1) or controllers (2). The one that answers is a broker.
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 pub(in crate::server) const SHAPE: &[Field] = &[BOOL, I8.from(1)];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: DescribeClusterRequest) -> DescribeClusterResponse {
     if body.endpoint_type != BROKERS {
-        let message = format!("endpoint type {} is not served", body.endpoint_type);
-        let code = ErrorCode::UnsupportedEndpointType.code();
-        return DescribeClusterResponse::default().with_error_code(code).with_error_message(Some(text(message)));
+        let (code, message) = match body.endpoint_type {
+            CONTROLLERS => (ErrorCode::MismatchedEndpointType, "this is a broker, and controllers (2) are asked for".to_owned()),
+            other => (ErrorCode::UnsupportedEndpointType, format!("endpoint type {other} is none: brokers are 1")),
+        };
+        return DescribeClusterResponse::default().with_error_code(code.code()).with_error_message(Some(text(message)));
     }
     let config = &client.shared.config;
     let node = BrokerId(config.node_id);

@@ -134,7 +134,8 @@ async fn the_cluster_is_one_broker() {
         assert_eq!(told.brokers[0].port, i32::from(bench.server.address().port()));
         assert!(!told.cluster_id.is_empty());
     }
-    assert_eq!(bench.ask(1, &DescribeClusterRequest::default().with_endpoint_type(2)).await.error_code, 115);
+    assert_eq!(bench.ask(1, &DescribeClusterRequest::default().with_endpoint_type(2)).await.error_code, 114);
+    assert_eq!(bench.ask(1, &DescribeClusterRequest::default().with_endpoint_type(3)).await.error_code, 115);
 }
 
 #[tokio::test]
