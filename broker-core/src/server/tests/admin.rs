@@ -49,6 +49,33 @@ async fn topics_go_by_name_or_by_id() {
 }
 
 #[tokio::test]
+async fn topics_that_a_request_names_twice_by_whatever_stay() {
+    let mut bench = Bench::new().await;
+    let id = uuid::Uuid::from_bytes(bench.broker.topic("t").expect("there").id.bytes());
+    let by_id = || DeleteTopicState::default().with_name(None).with_topic_id(id);
+    let by_name = || DeleteTopicState::default().with_name(Some(name("t")));
+    for topics in [vec![by_id(), by_id(), by_id()], vec![DeleteTopicState::default().with_name(None)]] {
+        let told = bench.ask(6, &DeleteTopicsRequest::default().with_topics(topics)).await;
+        assert_eq!(told.responses.iter().map(|one| one.error_code).collect::<Vec<_>>(), [42], "{told:?}");
+    }
+    assert!(bench.broker.topic("t").is_some());
+    // Once by its id, once by its name: the id counts.
+    for topics in [vec![by_id(), by_name()], vec![by_name(), by_id()]] {
+        bench.broker.create_topic(&crate::broker::NewTopic::new("u")).expect("made");
+        let id = uuid::Uuid::from_bytes(bench.broker.topic("u").expect("there").id.bytes());
+        let renamed = |one: DeleteTopicState| match one.name {
+            Some(_) => one.with_name(Some(name("u"))),
+            None => one.with_topic_id(id),
+        };
+        let topics: Vec<_> = topics.into_iter().map(renamed).collect();
+        let expected: Vec<_> = topics.iter().map(|one| if one.name.is_some() { 42 } else { 0 }).collect();
+        let told = bench.ask(6, &DeleteTopicsRequest::default().with_topics(topics)).await;
+        assert_eq!(told.responses.iter().map(|one| one.error_code).collect::<Vec<_>>(), expected);
+        assert_eq!(bench.broker.topic("u"), None);
+    }
+}
+
+#[tokio::test]
 async fn the_folder_says_how_large_logs_are() {
     let mut bench = Bench::new().await;
     let sent = batch(b"v");
