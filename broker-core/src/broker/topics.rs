@@ -131,13 +131,18 @@ impl Topic {
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), Error> {
+    check_legal(name)?;
+    if is_internal(name) {
+        return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal")));
+    }
+    Ok(())
+}
+
+fn check_legal(name: &str) -> Result<(), Error> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !name.chars().all(legal) {
         let text = format!("'{name}' is no topic name: 1 to 249 letters, digits, '.', '_' and '-'");
         return Err(Error::new(ErrorCode::InvalidTopic, text));
-    }
-    if is_internal(name) {
-        return Err(Error::new(ErrorCode::InvalidTopic, format!("'{name}' is internal")));
     }
     Ok(())
 }
@@ -250,6 +255,7 @@ impl Broker {
             return Ok(topic);
         }
         if !self.0.config.auto_create_topics_enable {
+            check_legal(name)?;
             let text = format!("topic '{name}' does not exist, and auto.create.topics.enable is false");
             return Err(Error::new(ErrorCode::UnknownTopicOrPartition, text));
         }
@@ -315,6 +321,13 @@ impl Broker {
             return self.internal_topics().find(|topic| &*topic.name == name);
         }
         self.topics_now().get(name).map(Topic::describe)
+    }
+
+    /// The same; if it is not there, whether it could be.
+    #[cfg(feature = "server")]
+    pub(crate) fn known_topic(&self, name: &str) -> Result<TopicDescription, Error> {
+        let absent = || Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'"));
+        self.topic(name).ok_or_else(|| check_legal(name).err().unwrap_or_else(absent))
     }
 
     /// The topic of an id, if it is there.

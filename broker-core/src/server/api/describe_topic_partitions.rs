@@ -13,7 +13,6 @@ use kafka_protocol::messages::describe_topic_partitions_response::{
 use kafka_protocol::messages::{BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicName};
 
 use super::{LEADER_EPOCH, text, uuid};
-use crate::error::ErrorCode;
 use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::header::Request;
@@ -53,9 +52,12 @@ pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) 
         let answer = Topic::default()
             .with_name(Some(wire_name.clone()))
             .with_topic_authorized_operations(client.authorized_operations(Resource::Topic(name)));
-        let Some(topic) = broker.topic(name) else {
-            response.topics.push(answer.with_error_code(ErrorCode::UnknownTopicOrPartition.code()));
-            continue;
+        let topic = match broker.known_topic(name) {
+            Ok(topic) => topic,
+            Err(error) => {
+                response.topics.push(answer.with_error_code(error.code().code()));
+                continue;
+            }
         };
         let end = topic.partitions.min(begin.saturating_add(left as i32));
         left -= usize::try_from(end - begin).unwrap_or(0);

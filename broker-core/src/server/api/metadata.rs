@@ -89,11 +89,9 @@ fn by_id(client: &Client, id: Uuid) -> Result<TopicDescription, Error> {
 fn by_name(client: &Client, name: &str, create: bool) -> Result<TopicDescription, Error> {
     let broker = &client.shared.broker;
     client.check(Operation::Describe, Resource::Topic(name))?;
-    if let Some(topic) = broker.topic(name) {
-        return Ok(topic);
-    }
-    if !create {
-        return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")));
+    let known = broker.known_topic(name);
+    if !create || known.is_ok() {
+        return known;
     }
     if broker.config().auto_create_topics_enable {
         client.check_create(name)?;

@@ -166,6 +166,7 @@ async fn topics_are_described_a_page_at_a_time() {
         page(&mut bench, &["absent", "a"], 2, Some(("a", 2))).await,
         (vec![row("a", 0, 2, 1), row("absent", 3, -1, 0)], None)
     );
+    assert_eq!(page(&mut bench, &["no/name"], 2, None).await, (vec![row("no/name", 17, -1, 0)], None));
     assert_eq!(page(&mut bench, &["a"], 2, Some(("a", 9))).await, (vec![row("a", 0, -1, 0)], None));
     let (all, _) = page(&mut bench, &[], 2000, None).await;
     assert_eq!(all.iter().map(|row| row.0.as_str()).collect::<Vec<_>>(), ["__consumer_offsets", "a", "b", "t"]);

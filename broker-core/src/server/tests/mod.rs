@@ -200,6 +200,21 @@ async fn metadata_of_all_of_none_of_one_and_of_what_is_not_there() {
     assert!(bench.broker.topic("fresh").is_some());
 }
 
+/// Who is told that a topic is not there yet asks until it is, for a minute; this one can never be.
+#[tokio::test]
+async fn a_name_that_no_topic_can_have_is_told_of_where_none_is_made_too() {
+    let config = crate::config::BrokerConfig { auto_create_topics_enable: false, ..Default::default() };
+    let broker = Broker::builder().config(config).open().expect("opened");
+    for (broker, create) in [(Broker::in_memory(), false), (broker, true)] {
+        let mut bench = Bench::on(broker, ServerConfig::default()).await;
+        for (asked, code) in [("no/name", 17), ("", 17), ("absent", 3)] {
+            let asked = vec![MetadataRequestTopic::default().with_name(Some(name(asked)))];
+            let request = MetadataRequest::default().with_topics(Some(asked)).with_allow_auto_topic_creation(create);
+            assert_eq!(bench.ask(4, &request).await.topics[0].error_code, code, "{request:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_served_closes_the_connection() {
     for (key, version) in [(1i16, 3i16), (0, 2), (3, 99), (7, 0), (999, 0), (-1, 0)] {
