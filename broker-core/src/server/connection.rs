@@ -223,13 +223,15 @@ struct Connection<S> {
     answers: Share,
     /// Since when a request has been arriving that is not whole yet.
     arriving: Option<Instant>,
+    /// The client is gone, and all that it has sent is there: it waits for nothing any more.
+    ended: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, stopped: watch::Receiver<bool>, shared: &Shared) -> Self {
         let (requests, answers) = (Share::new(shared.requests.clone()), Share::new(shared.answers.clone()));
         let (incoming, room, outgoing) = (BytesMut::new(), Room::default(), Outgoing::default());
-        Self { stream, stopped, incoming, room, requests, outgoing, answers, arriving: None }
+        Self { stream, stopped, incoming, room, requests, outgoing, answers, arriving: None, ended: false }
     }
 
     async fn run(&mut self, client: &Client) -> End {
@@ -265,7 +267,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(done) => done,
                 Poll::Pending => {
                     self.flush(client).await?;
-                    self.wait(work).await?
+                    match self.wait(work).await {
+                        // What it sent behind this is served all the same: without acks it counts as sent.
+                        Err(End::Gone) => continue,
+                        done => done?,
+                    }
                 }
             };
             let (metrics, before) = (&client.shared.metrics, self.outgoing.remaining());
@@ -299,7 +305,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         client.shared.metrics.throttled(wait);
         self.flush(client).await?;
-        self.wait(pin!(sleep(Duration::from_millis(wait)))).await
+        match self.wait(pin!(sleep(Duration::from_millis(wait)))).await {
+            Err(End::Gone) => Ok(()),
+            waited => waited,
+        }
     }
 
     /// A token that is no request is answered by one that is no answer.
@@ -325,7 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Waits for something, such as an answer, and reads on meanwhile: if the client goes, what waits for it goes too.
     async fn wait<T>(&mut self, mut work: impl Future<Output = T> + Unpin) -> Result<T, End> {
         let held = self.requests.held();
-        loop {
+        while !self.ended {
             let ahead = self.incoming.len();
             let room = self.room.ahead();
             let reads = ahead < AHEAD_BYTES && self.requests.try_set(held + ahead + room);
@@ -337,13 +346,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 done = &mut work => return Ok(done),
                 _ = self.stopped.changed() => return Err(End::Stopped),
                 read = self.stream.read_buf(&mut self.incoming), if reads => {
-                    if read? == 0 {
-                        return Err(End::Gone);
-                    }
+                    self.ended = read? == 0;
                     self.room.learn(&self.incoming);
                 }
             }
         }
+        Err(End::Gone)
     }
 
     /// Writes what there is to write. A client that takes nothing is let go after `connections.max.idle.ms`; while the memory for
@@ -374,6 +382,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads something, once there is memory for it.
     async fn read(&mut self, client: &Client) -> Result<(), End> {
+        if self.ended {
+            return Err(End::Gone);
+        }
         let config = &client.shared.config;
         let idle_end = Instant::now() + config.connections_max_idle;
         let login = client.session.logs_in_since().map(|since| since + config.connections_authentication_max);

@@ -207,6 +207,31 @@ async fn a_throttled_client_that_goes_is_gone() {
     ended.expect("its connection ends").expect("one").expect("no panic");
 }
 
+/// Without acks a client takes for sent what it has written, and may close behind it.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_sent_before_it_closed_is_served() {
+    let produced = |size| frame(9, 1, &produce("t", 0, batch(&vec![7; size])).with_acks(0));
+    let waits = frame(4, 2, &fetch("t", 0, 1).with_max_wait_ms(60_000));
+    for (what, first) in [("a client that must wait for its quota", None), ("a fetch that waits", Some(waits))] {
+        let mut door = Door::new(ServerConfig::default());
+        let bench = Entity { user: None, client: Some(Name::Of("bench".to_owned())) };
+        let quota = [("producer_byte_rate".to_owned(), Some(1000.0))];
+        door.shared.broker.quotas().alter(&bench, &quota, false).expect("a quota");
+        let log = door.shared.broker.partition("t", 0).expect("there");
+        let mut stream = door.connect();
+        let large = if first.is_none() { 12_000 } else { 1 };
+        stream.write_all(&produced(large)).await.expect("written");
+        if let Some(first) = first {
+            stream.write_all(&first).await.expect("written");
+        }
+        stream.write_all(&[produced(1), produced(2)].concat()).await.expect("written");
+        drop(stream);
+        let ended = timeout(Duration::from_secs(1), door.served.join_next()).await;
+        ended.expect("its connection ends").expect("one").expect("no panic");
+        assert_eq!(log.end_offset(), 3, "{what}");
+    }
+}
+
 /// In real time: under a paused clock it never passes while there is something to do.
 #[tokio::test]
 async fn who_asks_and_asks_and_does_not_log_in_is_let_go() {
