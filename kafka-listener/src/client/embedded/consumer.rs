@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use broker_core::{Broker, DataSignal, ErrorCode, MemberIdentity, OffsetCommit};
+use broker_core::{Broker, DataSignal, ErrorCode, MemberIdentity, OffsetCommit, PartitionHandle};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -68,14 +68,16 @@ impl EmbeddedConsumer {
         self.sources.get(partition).ok_or_else(|| not_assigned(partition))
     }
 
-    fn add(&mut self, partition: TopicPartition, position: i64) -> Result<(), ClientError> {
-        let handle = self.broker.partition(&partition.topic, partition.partition).map_err(client_error)?;
+    fn handle(&self, partition: &TopicPartition) -> Result<PartitionHandle, ClientError> {
+        self.broker.partition(&partition.topic, partition.partition).map_err(client_error)
+    }
+
+    fn add(&mut self, partition: TopicPartition, handle: PartitionHandle, position: i64) {
         let watch = handle.watch(&self.signal);
         let source = Source::new(partition.clone(), handle, watch, position, self.config.read_committed);
         if self.sources.insert(partition.clone(), source).is_none() {
             self.turns.push_back(partition);
         }
-        Ok(())
     }
 
     fn clear(&mut self) {
@@ -89,15 +91,17 @@ impl EmbeddedConsumer {
             if self.config.allow_auto_create_topics {
                 self.broker.topic_or_create(&partition.topic).map_err(client_error)?;
             }
+            let handle = self.handle(&partition)?;
             let assigned = match start {
                 StartOffset::Committed => {
-                    let start = self.start_of(&partition)?;
-                    self.add(partition, start.position)?;
+                    let start = self.start_of(&partition, &handle)?;
+                    self.add(partition, handle, start.position);
                     start
                 }
                 StartOffset::At(to) => {
-                    let from = if matches!(to, SeekTo::FromCurrent(_)) { self.start_of(&partition)?.position } else { 0 };
-                    self.add(partition.clone(), from)?;
+                    let from =
+                        if matches!(to, SeekTo::FromCurrent(_)) { self.start_of(&partition, &handle)?.position } else { 0 };
+                    self.add(partition.clone(), handle, from);
                     let position = self.seek(&partition, to)?;
                     // An explicit start is no commit of the group's, and none of `latest` either: it is not stored.
                     AssignedPartition { topic_partition: partition, position, committed: true }
@@ -115,27 +119,34 @@ impl EmbeddedConsumer {
     }
 
     /// Where reading a partition starts: the group's offset, else as `auto.offset.reset` says.
-    fn start_of(&self, partition: &TopicPartition) -> Result<AssignedPartition, ClientError> {
+    fn start_of(&self, partition: &TopicPartition, handle: &PartitionHandle) -> Result<AssignedPartition, ClientError> {
         let stored = self.config.group_id.as_deref().and_then(|group| {
             let found = self.broker.fetch_offsets(group, Some(&[to_broker(partition)]));
             found.into_iter().next().and_then(|(_, stored)| stored)
         });
-        let handle = self.broker.partition(&partition.topic, partition.partition).map_err(client_error)?;
         let (position, committed) = match stored {
             Some(stored) if (handle.log_start()..=handle.end_offset()).contains(&stored.offset) => (stored.offset, true),
             Some(stored) => {
                 let (start, end, committed) = (handle.log_start(), handle.end_offset(), stored.offset);
                 tracing::warn!(target: "kafka_listener::client", %partition, group = ?self.config.group_id, committed, start, end, "the committed offset is outside the log: records were deleted or lost; auto.offset.reset decides where to go on");
                 let why = format!("the committed offset {} is outside the log", stored.offset);
-                (self.reset(partition, &why, ClientErrorKind::OffsetOutOfRange)?, false)
+                (self.reset(partition, handle, &why, ClientErrorKind::OffsetOutOfRange)?, false)
             }
-            None => (self.reset(partition, "the group has no committed offset", ClientErrorKind::NoOffsetForPartition)?, false),
+            None => {
+                let why = "the group has no committed offset";
+                (self.reset(partition, handle, why, ClientErrorKind::NoOffsetForPartition)?, false)
+            }
         };
         Ok(AssignedPartition { topic_partition: partition.clone(), position, committed })
     }
 
-    fn reset(&self, partition: &TopicPartition, why: &str, kind: ClientErrorKind) -> Result<i64, ClientError> {
-        let handle = self.broker.partition(&partition.topic, partition.partition).map_err(client_error)?;
+    fn reset(
+        &self,
+        partition: &TopicPartition,
+        handle: &PartitionHandle,
+        why: &str,
+        kind: ClientErrorKind,
+    ) -> Result<i64, ClientError> {
         let end = if self.config.read_committed { handle.stable_offset() } else { handle.end_offset() };
         let start = handle.log_start();
         match self.config.auto_offset_reset {
@@ -168,9 +179,15 @@ impl EmbeddedConsumer {
             }
             Event::Assigned(partitions) => {
                 let mut assigned = Vec::new();
+                // Each is looked up once: one that goes in between keeps no other from being read.
+                let mut handles = Vec::new();
                 for partition in &partitions {
-                    match self.start_of(partition) {
-                        Ok(start) => assigned.push(start),
+                    let found = self.handle(partition);
+                    match found.and_then(|handle| Ok((self.start_of(partition, &handle)?, handle))) {
+                        Ok((start, handle)) => {
+                            assigned.push(start);
+                            handles.push(handle);
+                        }
                         // Deleted since the leader looked: the next rebalance takes it out.
                         Err(error) if error.kind() == ClientErrorKind::UnknownTopicOrPartition => {}
                         Err(error) => {
@@ -182,8 +199,8 @@ impl EmbeddedConsumer {
                         }
                     }
                 }
-                for start in &assigned {
-                    self.add(start.topic_partition.clone(), start.position)?;
+                for (start, handle) in assigned.iter().zip(handles) {
+                    self.add(start.topic_partition.clone(), handle, start.position);
                 }
                 Ok(Polled::Assigned(assigned))
             }
@@ -249,7 +266,8 @@ impl EmbeddedConsumer {
             budget = budget.saturating_sub(source.buffered());
         }
         for (partition, error) in outside {
-            match self.reset(&partition, &error.to_string(), ClientErrorKind::OffsetOutOfRange) {
+            let Some(handle) = self.sources.get(&partition).map(|source| source.handle.clone()) else { continue };
+            match self.reset(&partition, &handle, &error.to_string(), ClientErrorKind::OffsetOutOfRange) {
                 Ok(position) => self.sources.get_mut(&partition).into_iter().for_each(|source| source.seek(position)),
                 Err(error) => failed = failed.and(Err(error)),
             }

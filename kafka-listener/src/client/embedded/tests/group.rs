@@ -202,3 +202,42 @@ async fn a_commit_between_two_generations_may_be_tried_again() {
     assert_eq!(poll(&mut consumer).await, "assigned []");
     consumer.commit(&[commit]).await.expect("the next generation is there");
 }
+
+/// Whatever the consumer has looked up of a topic when it goes.
+#[tokio::test]
+async fn a_topic_that_goes_while_it_is_assigned_takes_no_other_with_it() {
+    let backend = backend();
+    topic(&backend, "z", 300);
+    let mut lost = Vec::new();
+    for round in 0..300u32 {
+        topic(&backend, "a", 1);
+        let mut consumer = subscribed(&backend, &settings(&format!("g{round}")), &["a", "z"]);
+        assert!(matches!(consumer.poll(Duration::ZERO).await, Ok(Polled::Records(none)) if none.is_empty()));
+        consumer.rebalance_signal().await;
+        let both = std::sync::Barrier::new(2);
+        let (broker, both) = (&backend.broker, &both);
+        let deletes = move || {
+            both.wait();
+            (0..round * 20).for_each(|_| std::hint::spin_loop());
+            broker.delete_topic("a").expect("deleted");
+        };
+        let polled = std::thread::scope(|scope| {
+            scope.spawn(deletes);
+            both.wait();
+            let mut poll = consumer.poll(Duration::ZERO);
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            poll.as_mut().poll(&mut context)
+        });
+        let told = match polled {
+            std::task::Poll::Ready(Ok(Polled::Assigned(assigned))) => {
+                assigned.iter().filter(|one| &*one.topic_partition.topic == "z").count()
+            }
+            _ => 0,
+        };
+        if told != 300 || consumer.assignment().iter().filter(|one| &*one.topic == "z").count() != 300 {
+            lost.push(round);
+        }
+        consumer.close().await.expect("closed");
+    }
+    assert!(lost.is_empty(), "partitions of the other topic were not told in rounds {lost:?}");
+}
