@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use kafka_listener::container::EventKind;
+use kafka_listener::container::{ContainerState, EventKind};
 use kafka_listener::listener::AckErrorKind;
 use kafka_listener::prelude::*;
 
@@ -202,4 +202,94 @@ async fn without_a_group_an_explicit_partition_starts_where_it_is_told() {
         assert_eq!(log.lines().join(" "), expected, "from {offset}");
         app.shutdown().await.unwrap();
     }
+}
+
+/// A listener whose calls take five seconds each.
+fn slow(log: &Log) -> Listener {
+    let log = log.clone();
+    Listener::new("l", move |Offset(offset): Offset, _: String| {
+        log.push(offset.to_string());
+        pass(Duration::from_secs(5))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_while_it_stops_starts_it_when_it_has_stopped() {
+    let log = Log::default();
+    let app = app(1, factory(), slow(&log)).start().await.unwrap();
+    let container = app.registry().get("l").unwrap().clone();
+    start(&app, "l").await;
+    // Who of the two that wait for the end is told first is left to chance.
+    for round in 0..20 {
+        send(&app, "t", 0, 1).await;
+        app.wait_for("the call", || log.len() == round + 1).await.unwrap();
+        let stopped = tokio::spawn({
+            let container = container.clone();
+            async move { container.stop().await }
+        });
+        app.wait_for("the stop", || container.state() == ContainerState::Stopping).await.unwrap();
+        start(&app, "l").await;
+        assert_eq!(committed(&app, 0).await, (round + 1).to_string(), "it had stopped, and committed what it did");
+        assert!(container.is_running(), "round {round}: {:?}", container.state());
+        tokio::time::timeout(Duration::from_secs(60), stopped).await.expect("the stop ends, too").unwrap();
+        assert!(container.is_running(), "the stop was for the run before");
+    }
+    app.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_while_the_app_shuts_down_or_after() {
+    for running in [true, false] {
+        let log = Log::default();
+        let app = app(1, factory(), slow(&log)).start().await.unwrap();
+        let container = app.registry().get("l").unwrap().clone();
+        if running {
+            start(&app, "l").await;
+            send(&app, "t", 0, 1).await;
+            app.wait_for("the call", || log.len() == 1).await.unwrap();
+        }
+        let shutdown = tokio::spawn(app.shutdown());
+        tokio::task::yield_now().await;
+        let refused = container.start().await.unwrap_err().to_string();
+        assert!(refused.starts_with("listener 'l': ") && refused.contains("the app is shut down"), "{refused}");
+        tokio::time::timeout(Duration::from_secs(60), shutdown).await.expect("it ends").unwrap().unwrap();
+        container.start().await.unwrap_err();
+        assert_eq!(container.state(), ContainerState::Stopped);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_while_it_fails_starts_it_when_it_has_ended() {
+    let log = Log::default();
+    let slow = {
+        let log = log.clone();
+        move |record: ConsumerRecord<(), String>| {
+            log.push(record.partition().to_string());
+            async move {
+                pass(Duration::from_secs(5)).await;
+                if record.partition() == 0 {
+                    Err(StoreDown)
+                } else {
+                    pass(Duration::from_secs(5)).await;
+                    Ok(())
+                }
+            }
+        }
+    };
+    let stops = factory().concurrency(kafka_listener::container::Concurrency::Fixed(2));
+    let stops = stops.error_handler(kafka_listener::error::CommonContainerStoppingErrorHandler);
+    let app = app(2, stops, Listener::new("l", slow)).start().await.unwrap();
+    let mut events = app.events();
+    let container = app.registry().get("l").unwrap().clone();
+    start(&app, "l").await;
+    send(&app, "t", 0, 1).await;
+    send(&app, "t", 1, 1).await;
+    app.wait_for("both calls", || log.len() == 2).await.unwrap();
+    // One worker has failed, the other is in its call.
+    assert!(stopped(&mut events, "l").await.is_failure());
+    assert_eq!(container.state(), ContainerState::Stopping);
+    start(&app, "l").await;
+    assert_eq!(committed(&app, 1).await, "1", "the other had finished");
+    app.wait_for("the next call", || log.len() == 3).await.unwrap();
+    let _ = app.shutdown().await;
 }

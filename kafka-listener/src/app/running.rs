@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Error;
 use super::shutdown::Signals;
 use crate::client::{Admin, Backend, TopicPartition};
-use crate::container::{ContainerState, EventStream, Events, stop_all};
+use crate::container::{ConcurrentListenerContainer, ContainerState, EventStream, Events, stop_all};
 use crate::registry::ListenerRegistry;
 use crate::template::KafkaTemplate;
 
@@ -138,6 +138,7 @@ impl RunningApp {
     /// flushed and the broker closed. Idempotent. An error names a container that had stopped by a failure.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let containers: Vec<_> = self.parts.registry.all().cloned().collect();
+        containers.iter().for_each(ConcurrentListenerContainer::close);
         stop_all(&containers, Instant::now() + self.parts.shutdown_timeout).await;
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());

@@ -116,16 +116,23 @@ impl ConcurrentListenerContainer {
         self.0.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts its workers; a running container stays as it is. An error if a consumer cannot be made.
+    /// Starts its workers; a running container stays as it is, one that stops is started when it has stopped (which a call of its
+    /// own listener must not wait for). An error if a consumer cannot be made, or the app is shut down. Cancel-safe.
     pub async fn start(&self) -> Result<(), ContainerError> {
+        if self.0.intent.is_closed() {
+            return Err(self.closed());
+        }
         let mut supervisor = self.0.supervisor.lock().await;
-        if matches!(self.state(), ContainerState::Running | ContainerState::Stopping) {
+        if self.is_running() {
             return Ok(());
         }
-        if let Some(ended) = supervisor.take() {
+        if let Some(ended) = supervisor.as_mut() {
             let _ = ended.await;
         }
-        self.0.intent.change(|intent| intent.stop = Stop::No);
+        *supervisor = None;
+        if !self.0.intent.begin() {
+            return Err(self.closed());
+        }
         let workers = match self.first_workers().await {
             Ok(workers) => workers,
             Err(error) => {
@@ -159,27 +166,48 @@ impl ConcurrentListenerContainer {
     }
 
     async fn stop_as(&self, stop: Stop, limit: Duration) {
-        self.0.intent.change(|intent| intent.stop = intent.stop.max(stop));
+        let run = self.ask_to_stop(stop);
+        if tokio::time::timeout(limit, self.over(run)).await.is_err() {
+            self.0.intent.stop_run(run, Stop::Abandon);
+            self.over(run).await;
+        }
+        let mut supervisor = self.0.supervisor.lock().await;
+        if self.0.intent.run() == run
+            && let Some(ended) = supervisor.as_mut()
+        {
+            let _ = ended.await;
+            *supervisor = None;
+        }
+    }
+
+    /// Nothing starts it any more: the app is shut down.
+    pub(crate) fn close(&self) {
+        self.0.intent.close();
+    }
+
+    /// Tells the workers to stop, and everybody that they do; returns which run it is.
+    fn ask_to_stop(&self, stop: Stop) -> u64 {
+        let run = self.0.intent.stop(stop);
         self.0.state.send_if_modified(|state| {
-            let running = *state == ContainerState::Running;
+            let running = *state == ContainerState::Running && self.0.intent.run() == run;
             if running {
                 *state = ContainerState::Stopping;
             }
             running
         });
-        if tokio::time::timeout(limit, self.ended()).await.is_err() {
-            self.0.intent.change(|intent| intent.stop = Stop::Abandon);
-            self.ended().await;
-        }
-        if let Some(supervisor) = self.0.supervisor.lock().await.take() {
-            let _ = supervisor.await;
-        }
+        run
+    }
+
+    /// Completes when that run has ended, or another one has begun since. Cancel-safe.
+    async fn over(&self, run: u64) {
+        let mut state = self.0.state.subscribe();
+        let _ = state.wait_for(|state| !is_active(state) || self.0.intent.run() != run).await;
     }
 
     /// Completes when no worker runs any more; at once if none does. Cancel-safe.
     pub async fn ended(&self) -> ContainerState {
         let mut state = self.0.state.subscribe();
-        let ended = state.wait_for(|state| !matches!(state, ContainerState::Running | ContainerState::Stopping)).await;
+        let ended = state.wait_for(|state| !is_active(state)).await;
         ended.map_or(ContainerState::Stopped, |state| state.clone())
     }
 
@@ -189,11 +217,10 @@ impl ConcurrentListenerContainer {
         if matches!(*state.borrow(), ContainerState::Failed(_)) {
             return state.borrow().clone();
         }
-        let active = |state: &ContainerState| matches!(state, ContainerState::Running | ContainerState::Stopping);
-        if state.wait_for(active).await.is_err() {
+        if state.wait_for(is_active).await.is_err() {
             return std::future::pending().await;
         }
-        let ended = state.wait_for(|state| !active(state)).await.map(|state| state.clone());
+        let ended = state.wait_for(|state| !is_active(state)).await.map(|state| state.clone());
         match ended {
             Ok(state) => state,
             Err(_) => std::future::pending().await,
@@ -235,6 +262,11 @@ impl ConcurrentListenerContainer {
             }),
             _ => Ok(()),
         })
+    }
+
+    fn closed(&self) -> ContainerError {
+        let message = "it does not start, since the app is shut down; start another app".to_owned();
+        ContainerError { listener_id: self.id().clone(), message, source: None }
     }
 
     fn error(&self, what: &str, source: ClientError) -> ContainerError {
@@ -343,7 +375,7 @@ impl ConcurrentListenerContainer {
                 Some(ended) = running.join_next() => {
                     let ended = ended.unwrap_or_else(|error| StopReason::Panicked(error.to_string()));
                     if ended.is_failure() {
-                        self.0.intent.change(|intent| intent.stop = intent.stop.max(Stop::Immediate));
+                        self.ask_to_stop(Stop::Immediate);
                         reason = ended;
                     }
                 }
@@ -378,6 +410,11 @@ impl ConcurrentListenerContainer {
         }
         count.max(wanted)
     }
+}
+
+/// Whether workers run.
+fn is_active(state: &ContainerState) -> bool {
+    matches!(state, ContainerState::Running | ContainerState::Stopping)
 }
 
 /// How many partitions a subscription has now; `None` if none of its topics is there yet.

@@ -33,7 +33,7 @@ pub enum ContainerState {
     Stopped,
     /// Its workers run.
     Running,
-    /// It was asked to stop.
+    /// It was asked to stop, or one of its workers has failed: the workers end.
     Stopping,
     /// It ended by a failure.
     Failed(super::StopReason),
