@@ -54,10 +54,14 @@ fn both(broker: &Broker) -> [PartitionHandle; 2] {
 }
 
 fn within(producer: Producer, sequence: i32) -> bytes::BytesMut {
+    valued(producer, sequence, sequence)
+}
+
+fn valued(producer: Producer, sequence: i32, value: i32) -> bytes::BytesMut {
     let mut builder = BatchBuilder::new();
     builder.producer(producer.0, producer.1, sequence);
     builder.transactional();
-    builder.append(NOW, Some(b"k"), Some(&sequence.to_be_bytes()), &[]);
+    builder.append(NOW, Some(b"k"), Some(&value.to_be_bytes()), &[]);
     builder.build()
 }
 
@@ -75,6 +79,35 @@ async fn init(broker: &Broker) -> Result<Producer, Error> {
 async fn transaction(broker: &Broker, producer: Producer, sequence: i32, commits: bool) -> Result<(), Error> {
     begin(broker, producer, sequence).await?;
     broker.end_transaction("x", producer, commits).await
+}
+
+/// How transactions are done: partitions join by themselves and each has an epoch of its own, or neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+impl Version {
+    async fn begin(self, broker: &Broker, producer: Producer, number: i32) -> Result<(), Error> {
+        if self == Self::V1 {
+            return begin(broker, producer, number).await;
+        }
+        for partition in &both(broker) {
+            broker.produce_in_transaction_v2("x", partition, valued(producer, 0, number)).await?;
+        }
+        let read = OffsetCommit { topic: "a", partition: 0, offset: i64::from(number), leader_epoch: -1, metadata: "" };
+        let stored = broker.txn_offset_commit_v2("x", producer, "g", MemberIdentity::administrator(), &[read]).await?;
+        stored.into_iter().collect()
+    }
+
+    /// The producer that goes on.
+    async fn end(self, broker: &Broker, producer: Producer, commits: bool) -> Result<Producer, Error> {
+        match self {
+            Self::V1 => broker.end_transaction("x", producer, commits).await.map(|()| producer),
+            Self::V2 => broker.end_transaction_v2("x", producer, commits).await,
+        }
+    }
 }
 
 async fn begin(broker: &Broker, producer: Producer, sequence: i32) -> Result<(), Error> {
@@ -124,24 +157,25 @@ fn in_a_runtime(what: impl Future<Output = ()>) {
 }
 
 /// Three transactions, of which the second is aborted, until something fails: which ends were told, and which was asked for last.
-async fn play(broker: &Broker) -> (Vec<i32>, Option<i32>) {
+async fn play(broker: &Broker, version: Version) -> (Vec<i32>, Option<i32>) {
     let mut told = Vec::new();
-    let Ok(producer) = init(broker).await else { return (told, None) };
-    for sequence in 0..3 {
-        if begin(broker, producer, sequence).await.is_err() {
+    let Ok(mut producer) = init(broker).await else { return (told, None) };
+    for number in 0..3 {
+        if version.begin(broker, producer, number).await.is_err() {
             return (told, None);
         }
-        let commits = sequence != 1;
-        match broker.end_transaction("x", producer, commits).await {
-            Err(_) => return (told, commits.then_some(sequence)),
-            Ok(()) => told.extend(commits.then_some(sequence)),
+        let commits = number != 1;
+        match version.end(broker, producer, commits).await {
+            Err(_) => return (told, commits.then_some(number)),
+            Ok(next) => producer = next,
         }
+        told.extend(commits.then_some(number));
     }
     (told, None)
 }
 
 /// What is there after a stop, and that it goes on from there.
-async fn check(disk: &MemoryDisk, told: &[i32], asked: Option<i32>, keeps: bool, what: &str) {
+async fn check(disk: &MemoryDisk, version: Version, told: &[i32], asked: Option<i32>, keeps: bool, what: &str) {
     let broker = open(disk, NOW + 1000);
     let state = broker.describe_transaction("x").map(|found| found.state.name());
     assert!(!state.is_some_and(|state| state.starts_with("Prepare")), "{what}: {state:?} after the open");
@@ -156,7 +190,8 @@ async fn check(disk: &MemoryDisk, told: &[i32], asked: Option<i32>, keeps: bool,
     for partition in both(&broker) {
         assert!(is_decided(&partition), "{what}: {partition:?} hangs");
     }
-    transaction(&broker, producer, 0, true).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    version.begin(&broker, producer, 0).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    version.end(&broker, producer, true).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(offset(&broker), Some(0), "{what}");
     for (partition, before) in both(&broker).iter().zip(found) {
         assert!(is_decided(partition));
@@ -169,32 +204,36 @@ const SYNCED: &[(&str, &str)] = &[("flush.messages", "1")];
 
 #[test]
 fn fact_47_whatever_stops_the_broker_a_decided_transaction_ends_that_way_everywhere() {
-    let mut decided_only = 0;
-    for after in 0.. {
-        let (disk, mut done) = (MemoryDisk::new(), false);
-        in_a_runtime(async {
-            let broker = with_topics(&disk, [&[], &[]]);
-            disk.fail_after(after);
-            let (told, asked) = play(&broker).await;
-            done = told == [0, 2];
-            let prepared = broker.describe_transaction("x").is_some_and(|found| found.state.name().starts_with("Prepare"));
-            decided_only += usize::from(prepared);
-            drop(broker);
-            disk.heal();
-            check(&disk, &told, asked, true, &format!("killed after {after} operations")).await;
-        });
-        if done {
-            assert!(after > 15, "{after} operations");
-            break;
+    for version in [Version::V1, Version::V2] {
+        let mut decided_only = 0;
+        for after in 0.. {
+            let (disk, mut done) = (MemoryDisk::new(), false);
+            in_a_runtime(async {
+                let broker = with_topics(&disk, [&[], &[]]);
+                disk.fail_after(after);
+                let (told, asked) = play(&broker, version).await;
+                done = told == [0, 2];
+                let prepared = broker.describe_transaction("x").is_some_and(|found| found.state.name().starts_with("Prepare"));
+                decided_only += usize::from(prepared);
+                drop(broker);
+                disk.heal();
+                check(&disk, version, &told, asked, true, &format!("{version:?}, killed after {after} operations")).await;
+            });
+            if done {
+                assert!(after > 15, "{version:?}: {after} operations");
+                break;
+            }
         }
+        assert!(decided_only > 3, "{version:?}: {decided_only} stops between the decision and the last marker");
     }
-    assert!(decided_only > 3, "{decided_only} stops between the decision and the last marker");
 }
 
 /// And where they are not, nothing hangs, and no new record is taken for an old one.
 #[test]
 fn fact_47_a_power_cut_takes_no_decision_back_where_topics_are_durable() {
-    for settings in [[SYNCED, SYNCED], [SYNCED, &[]], [&[], SYNCED], [&[], &[]]] {
+    let all = [[SYNCED, SYNCED], [SYNCED, &[]], [&[], SYNCED], [&[], &[]]];
+    for (version, settings) in [Version::V1, Version::V2].into_iter().flat_map(|version| all.map(|settings| (version, settings)))
+    {
         let keeps = settings.iter().all(|settings| !settings.is_empty());
         for after in 0.. {
             let mut done = false;
@@ -204,7 +243,7 @@ fn fact_47_a_power_cut_takes_no_decision_back_where_topics_are_durable() {
                     let broker = with_topics(&disk, settings);
                     broker.sync().expect("synced");
                     disk.fail_after(after);
-                    let (told, asked) = play(&broker).await;
+                    let (told, asked) = play(&broker, version).await;
                     done = told == [0, 2];
                     drop(broker);
                     if seed == 0 {
@@ -212,8 +251,8 @@ fn fact_47_a_power_cut_takes_no_decision_back_where_topics_are_durable() {
                     } else {
                         disk.crash_by_chance(seed)
                     }
-                    let what = format!("a power cut after {after} operations, seed {seed}, {settings:?}");
-                    check(&disk, &told, asked, keeps, &what).await;
+                    let what = format!("{version:?}, a power cut after {after} operations, seed {seed}, {settings:?}");
+                    check(&disk, version, &told, asked, keeps, &what).await;
                 });
             }
             if done {
@@ -503,9 +542,9 @@ async fn make_durable(broker: &Broker, partition: &PartitionHandle) {
     partition.acknowledged(produced.end_offset).await.expect("durable");
 }
 
-/// The coordinator's abort is taken back, the partition's marker is not: the epochs differ.
+/// The coordinator's abort is taken back, the partition's marker is not: the epochs differ. What one partition has aborted no other commits.
 #[tokio::test(start_paused = true)]
-async fn an_abort_that_a_power_cut_takes_back_hangs_nothing() {
+async fn an_abort_that_a_power_cut_takes_back_in_part_is_one_everywhere() {
     let disk = MemoryDisk::new();
     let broker = topics_in(open_plain(&disk, NOW), [&[], &[]]);
     let producer = init(&broker).await.expect("given");
@@ -516,11 +555,12 @@ async fn an_abort_that_a_power_cut_takes_back_hangs_nothing() {
     drop(broker);
     disk.crash();
     let broker = open_plain(&disk, NOW + 1000);
-    assert_eq!(broker.describe_transaction("x").expect("known").state.name(), "Ongoing", "taken back");
-    assert_eq!(both(&broker).each_ref().map(is_decided), [true, false]);
+    assert_eq!(broker.describe_transaction("x").expect("known").state.name(), "CompleteAbort");
     // Its producer, on another machine, does not know.
-    broker.end_transaction("x", producer, true).await.expect("ended");
+    let refused = broker.end_transaction("x", producer, true).await.expect_err("fenced");
+    assert_eq!(refused.code(), ErrorCode::ProducerFenced);
     assert!(both(&broker).iter().all(is_decided));
+    assert!(committed(&both(&broker)[1]).is_empty());
 }
 
 /// What a power cut left of a decided transaction does not decide the next one.
@@ -548,6 +588,83 @@ async fn a_power_cut_commits_nothing_that_nobody_committed() {
         let [_, b] = both(&open_plain(&disk, NOW + 1000));
         assert!(b.end_offset() > 2 && !committed(&b).contains(&1), "restarts {restarts}: {:?}", committed(&b));
     }
+}
+
+/// Nor does it where each has an epoch of its own, whatever became of one in between that wrote nothing.
+#[tokio::test(start_paused = true)]
+async fn a_power_cut_commits_nothing_of_the_next_epoch() {
+    for aborts_nothing in [false, true] {
+        let disk = MemoryDisk::new();
+        let broker = topics_in(open_plain(&disk, NOW), [SYNCED, &[]]);
+        let producer = init(&broker).await.expect("given");
+        broker.sync().expect("synced");
+        Version::V2.begin(&broker, producer, 0).await.expect("begun");
+        let mut producer = Version::V2.end(&broker, producer, true).await.expect("committed");
+        if aborts_nothing {
+            producer = Version::V2.end(&broker, producer, false).await.expect("aborted");
+        }
+        let [_, b] = both(&broker);
+        broker.produce_in_transaction_v2("x", &b, valued(producer, 0, 1)).await.expect("produced");
+        make_durable(&broker, &b).await;
+        drop((b, broker));
+        disk.crash();
+        let broker = open_plain(&disk, NOW + 1000);
+        let [_, b] = both(&broker);
+        assert!(b.end_offset() > 2 && !committed(&b).contains(&1), "aborts nothing {aborts_nothing}: {:?}", committed(&b));
+        assert!(is_decided(&b) || broker.describe_transaction("x").is_some_and(|one| one.state.name() == "Ongoing"));
+    }
+}
+
+/// The marker of an abort is lost, and what its producer wrote next in that partition, but not that the next transaction is committed:
+/// what was aborted is not of it.
+#[tokio::test(start_paused = true)]
+async fn an_abort_whose_marker_a_power_cut_takes_is_not_committed_by_the_next_one() {
+    let disk = MemoryDisk::new();
+    let broker = topics_in(open_plain(&disk, NOW), [&[], &[]]);
+    let producer = init(&broker).await.expect("given");
+    Version::V2.begin(&broker, producer, 0).await.expect("begun");
+    broker.sync().expect("synced");
+    let next = Version::V2.end(&broker, producer, false).await.expect("aborted");
+    Version::V2.begin(&broker, next, 1).await.expect("begun");
+    make_durable(&broker, &both(&broker)[1]).await;
+    drop(broker.end_transaction_v2("x", next, true));
+    drop(broker);
+    disk.crash();
+    let broker = open_plain(&disk, NOW + 1000);
+    let found = both(&broker);
+    assert!(found.iter().all(is_decided));
+    assert_eq!(found.each_ref().map(committed), [vec![], vec![1, i32::from_be_bytes([9; 4])]]);
+    assert_ne!(offset(&broker), Some(0), "it was aborted");
+}
+
+/// What is told by an answer that was lost is told again, whoever stopped in between.
+#[tokio::test(start_paused = true)]
+async fn fact_56_an_end_is_told_again_after_a_restart() {
+    let disk = MemoryDisk::new();
+    let broker = topics_in(open_plain(&disk, NOW), [&[], &[]]);
+    let producer = init(&broker).await.expect("given");
+    for (number, commits) in [(0, true), (1, false)] {
+        let broker = open_plain(&disk.fork(), NOW);
+        Version::V2.begin(&broker, producer, number).await.expect("begun");
+        // Nobody waits for it.
+        drop(broker.end_transaction_v2("x", producer, commits));
+        let told = Version::V2.end(&broker, producer, commits).await.expect("ended");
+        assert_eq!(told, (producer.0, producer.1 + 1));
+        assert_eq!(Version::V2.end(&broker, producer, commits).await.expect("ended before"), told);
+        let other = Version::V2.end(&broker, producer, !commits).await.expect_err("it ended otherwise");
+        assert_eq!(other.code(), ErrorCode::InvalidTxnState);
+        let late =
+            broker.produce_in_transaction_v2("x", &both(&broker)[0], valued(producer, 1, 7)).await.expect_err("it is over");
+        assert_eq!(late.code(), ErrorCode::InvalidProducerEpoch);
+        assert_eq!(both(&broker).each_ref().map(committed), [vec![0; usize::from(commits)], vec![0; usize::from(commits)]]);
+    }
+    Version::V2.begin(&broker, producer, 0).await.expect("begun");
+    drop(broker.end_transaction_v2("x", producer, true));
+    drop(broker);
+    let broker = open_plain(&disk, NOW + 1000);
+    let told = Version::V2.end(&broker, producer, true).await.expect("ended");
+    assert_eq!(told, (producer.0, producer.1 + 1));
+    assert_eq!((committed(&both(&broker)[1]), offset(&broker)), (vec![0], Some(0)));
 }
 
 /// The offsets were stored before anything in the transaction asked for durability.

@@ -109,6 +109,11 @@ impl Found {
         Ok(DataFolder { disk: disk.clone(), failed: Mutex::default() })
     }
 
+    /// Whether the broker was stopped in order.
+    pub fn is_clean(&self) -> bool {
+        self.clean
+    }
+
     /// What is known of a partition's log.
     pub fn opening(&self, id: &TopicPartition) -> Opening {
         let of = |offsets: &Offsets| offsets.get(id).copied().unwrap_or(0);

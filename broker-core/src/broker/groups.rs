@@ -1,14 +1,28 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Broker;
+use super::transactions::{Counts, invalid_epoch};
 use crate::coordinator::group::{
     CommittedOffset, GroupDescription, GroupListing, JoinGroup, JoinGroupReply, MemberIdentity, OffsetCommit, SyncGroup,
     SyncGroupReply,
 };
+use crate::coordinator::transaction::{Producer, Transaction};
 use crate::error::{Error, ErrorCode, Named};
 use crate::id::TopicPartition;
 use crate::partition::PartitionHandle;
-use crate::runtime::{GroupChanges, Shard, shard_of};
+use crate::runtime::{GroupChanges, Participants, Shard, shard_of};
+
+/// What became of each offset.
+type Stored = Vec<Result<(), Error>>;
+
+/// Offsets that were stored within a transaction, when all that they wait for counts.
+async fn when_they_count(stored: Result<(Stored, Vec<Counts>), Error>) -> Result<Stored, Error> {
+    let (stored, counts) = stored.map_err(|error| invalid_epoch("no offset is stored", error))?;
+    for one in counts {
+        one.await?;
+    }
+    Ok(stored)
+}
 
 fn refused(group: &str, member: &str, code: ErrorCode) -> Error {
     let who = if member.is_empty() { String::new() } else { format!(", member '{}'", Named(member)) };
@@ -209,24 +223,44 @@ impl Broker {
         who: MemberIdentity<'_>,
         offsets: &[OffsetCommit<'_>],
     ) -> impl Future<Output = Result<Vec<Result<(), Error>>, Error>> + Send + use<> {
-        let mut waits = None;
-        let stored = self.in_transaction_of_group(transactional_id, producer, group, |durable| {
-            let mut shard = self.shard(group);
-            let stored = self.commit_sound(group, offsets, |sound| shard.commit_within(group, who, producer, sound, durable));
-            waits = shard.partition().and_then(|log| log.unacknowledged().map(|end| log.acknowledged(end)));
-            stored
-        });
-        let stored = stored.map_err(|error| match error.code() {
-            ErrorCode::ProducerFenced => Error::with_source(ErrorCode::InvalidProducerEpoch, "no offset is stored", error),
-            _ => error,
-        });
-        async move {
-            let stored = stored?;
-            if let Some(acknowledged) = waits {
-                acknowledged.await?;
-            }
-            Ok(stored)
-        }
+        let partition = self.offsets_partition(group);
+        let act = |within: &Transaction| self.store_within(within, producer, group, who, offsets);
+        let stored = self.in_transaction(transactional_id, producer, &partition, act);
+        when_they_count(stored.map(|(stored, counts)| (stored, counts.into_iter().collect())))
+    }
+
+    /// The same within a transaction of version 2 (KIP-890): the group becomes part of it by this alone, and may be what begins it. Such a
+    /// transaction is ended with [`end_transaction_v2`](Self::end_transaction_v2). `CONCURRENT_TRANSACTIONS` tells to come again: the one
+    /// before is being ended.
+    pub fn txn_offset_commit_v2(
+        &self,
+        transactional_id: &str,
+        producer: (i64, i16),
+        group: &str,
+        who: MemberIdentity<'_>,
+        offsets: &[OffsetCommit<'_>],
+    ) -> impl Future<Output = Result<Vec<Result<(), Error>>, Error>> + Send + use<> {
+        let partition = self.offsets_partition(group);
+        let act = |within: &Transaction| self.store_within(within, producer, group, who, offsets);
+        let stored = self.joining_transaction(transactional_id, producer, &partition, act);
+        when_they_count(stored.map(|((stored, own), joined)| (stored, joined.into_iter().chain(own).collect())))
+    }
+
+    /// Behind what became of each, what to wait for until they count, if there is something.
+    fn store_within(
+        &self,
+        within: &Transaction,
+        producer: Producer,
+        group: &str,
+        who: MemberIdentity<'_>,
+        offsets: &[OffsetCommit<'_>],
+    ) -> Result<(Stored, Option<Counts>), Error> {
+        let durable = self.0.records.ask_durable(&mut within.partitions());
+        let mut shard = self.shard(group);
+        let stored = self.commit_sound(group, offsets, |sound| shard.commit_within(group, who, producer, sound, durable))?;
+        let counts =
+            shard.partition().and_then(|log| log.unacknowledged().map(|end| -> Counts { Box::pin(log.acknowledged(end)) }));
+        Ok((stored, counts))
     }
 
     /// All groups, by id.

@@ -24,6 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use open::BrokerBuilder;
 pub use topics::{NewTopic, TopicDescription};
+#[cfg(feature = "server")]
+pub(crate) use transactions::Counts;
 
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode, Named};

@@ -245,7 +245,7 @@ fn open_transactions(
         Ok(shard)
     });
     let coordinator = TransactionCoordinator::new(shards.collect::<Result<_, Error>>()?, participants.clone());
-    coordinator.recover();
+    coordinator.recover(found.is_clean());
     Ok(coordinator)
 }
 

@@ -31,29 +31,34 @@ impl Participants for Records {
         topics.get(&id.topic)?.partitions.get(usize::try_from(id.partition).ok()?).cloned()
     }
 
-    fn undecided(&self) -> Vec<PartitionHandle> {
-        let is = |partition: &PartitionHandle| partition.stable_offset() < partition.end_offset();
+    fn partitions(&self) -> Vec<PartitionHandle> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = topics.iter().flat_map(|topic| &topic.partitions).filter(|one| is(one)).cloned().collect();
+        let mut all: Vec<_> = topics.iter().flat_map(|topic| &topic.partitions).cloned().collect();
         drop(topics);
         for shard in self.shards.iter() {
-            all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().filter(|one| is(one)).cloned());
+            all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).partition().cloned());
         }
         all
     }
 
-    fn end(&self, id: &TopicPartition, end: &TransactionEnd, durable: bool) -> Result<Option<(PartitionHandle, i64)>, Error> {
+    fn end(
+        &self,
+        id: &TopicPartition,
+        end: &TransactionEnd,
+        wrote: i16,
+        durable: bool,
+    ) -> Result<Option<(PartitionHandle, i64)>, Error> {
         if &*id.topic == OFFSETS_TOPIC {
             let Some(shard) = self.shard(id.partition) else { return Ok(None) };
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let ended = shard.complete_transaction(end, durable)?;
+            let ended = shard.complete_transaction(end, wrote, durable)?;
             return Ok(shard.partition().cloned().map(|partition| (partition, ended)));
         }
         let Some(partition) = self.partition(id) else { return Ok(None) };
         // A topic that asks for it makes it durable itself.
-        match partition.complete_transaction(end, false) {
+        match partition.complete_transaction(end, wrote, false) {
             Err(_) if partition.is_deleted() => Ok(None),
-            told => Ok(Some((partition, told?))),
+            told => told.map(|(ended, _)| Some((partition, ended))),
         }
     }
 }

@@ -1,15 +1,32 @@
+use std::pin::Pin;
 use std::sync::PoisonError;
 
 use bytes::BytesMut;
 
 use super::Broker;
 use super::internal::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, is_internal};
-use crate::coordinator::transaction::{TransactionDescription, TransactionListing};
+use crate::coordinator::transaction::{Producer, Transaction, TransactionDescription, TransactionListing};
 use crate::error::{Error, ErrorCode};
 use crate::id::TopicPartition;
 use crate::partition::{PartitionHandle, Produced, TransactionEnd};
 use crate::record::{TRANSACTIONAL_BIT, at, header};
 use crate::runtime::{Participants, shard_of};
+
+/// Something that has to count before what was done does.
+pub(crate) type Counts = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// The producer that a whole batch says.
+fn writer(batch: &[u8]) -> Producer {
+    (header::i64(batch, at::PRODUCER_ID), header::i16(batch, at::PRODUCER_EPOCH))
+}
+
+/// Who is fenced hears so in the words of those who write.
+pub(super) fn invalid_epoch(what: &'static str, error: Error) -> Error {
+    match error.code() {
+        ErrorCode::ProducerFenced => Error::with_source(ErrorCode::InvalidProducerEpoch, what, error),
+        _ => error,
+    }
+}
 
 /// Transactions: what a producer writes under a transactional id to any partitions, and the offsets that it commits for groups, count
 /// all together or not at all.
@@ -95,7 +112,7 @@ impl Broker {
         let offsets: Vec<_> =
             self.offsets_that_must_be_durable(id, partitions).iter().map(PartitionHandle::made_durable).collect();
         async move {
-            added?;
+            added.map(drop)?;
             for durable in offsets {
                 durable.await?;
             }
@@ -141,31 +158,43 @@ impl Broker {
     }
 
     /// Does something that belongs to a producer's transaction, unless the transaction is not open or does not hold the partition.
-    /// The transaction does not end while it is done.
+    /// The transaction, which is told, does not end while it is done.
     pub(crate) fn in_transaction<T>(
         &self,
         transactional_id: &str,
-        producer: (i64, i16),
+        producer: Producer,
         partition: &TopicPartition,
-        act: impl FnOnce() -> Result<T, Error>,
+        act: impl FnOnce(&Transaction) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let shard = self.0.transactions.shard(transactional_id);
-        shard.transactions().check(transactional_id, producer, partition)?;
-        act()
+        act(shard.transactions().check(transactional_id, producer, partition)?)
     }
 
-    /// The same for the offsets of a group. What is done is told whether it has to be durable: a topic of the transaction asks for it.
-    pub(crate) fn in_transaction_of_group<T>(
+    /// Does something that belongs to a producer's transaction, of which the partition becomes part if it is not: it may be what begins the
+    /// transaction. Behind what it came to, what has to count before that does.
+    pub(crate) fn joining_transaction<T>(
         &self,
         transactional_id: &str,
-        producer: (i64, i16),
-        group: &str,
-        act: impl FnOnce(bool) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let shard = self.0.transactions.shard(transactional_id);
-        shard.transactions().check(transactional_id, producer, &self.offsets_partition(group))?;
-        let found = shard.transactions().get(transactional_id);
-        act(found.is_some_and(|found| self.0.records.ask_durable(&mut found.partitions())))
+        producer: Producer,
+        partition: &TopicPartition,
+        act: impl FnOnce(&Transaction) -> Result<T, Error>,
+    ) -> Result<(T, Vec<Counts>), Error> {
+        let partitions = std::slice::from_ref(partition);
+        let mut shard = self.0.transactions.shard(transactional_id);
+        let joined = shard.add_partitions(transactional_id, producer, partitions)?;
+        let done = shard.transactions().get(transactional_id).map(act).transpose()?;
+        let log = shard.partition().filter(|_| joined).cloned();
+        drop(shard);
+        let mut counts: Vec<Counts> = Vec::new();
+        if let Some(log) = log {
+            let offsets = self.offsets_that_must_be_durable(transactional_id, partitions);
+            counts.extend(offsets.iter().map(|one| -> Counts { Box::pin(one.made_durable()) }));
+            counts.extend(log.unacknowledged().map(|end| -> Counts { Box::pin(log.acknowledged(end)) }));
+        }
+        let gone = || {
+            Error::new(ErrorCode::InvalidProducerIdMapping, format!("transactional id '{transactional_id}': it has no producer"))
+        };
+        Ok((done.ok_or_else(gone)?, counts))
     }
 
     /// Appends a batch as part of its producer's transaction. `TRANSACTION_ABORTABLE` says that there is none, or that the partition is
@@ -179,12 +208,68 @@ impl Broker {
         if batch.len() < at::RECORDS || header::i16(&batch, at::ATTRIBUTES) & TRANSACTIONAL_BIT == 0 {
             return partition.produce(batch);
         }
-        let producer = (header::i64(&batch, at::PRODUCER_ID), header::i16(&batch, at::PRODUCER_EPOCH));
-        let produced = self.in_transaction(transactional_id, producer, partition.topic_partition(), || partition.produce(batch));
-        produced.map_err(|error| match error.code() {
-            ErrorCode::ProducerFenced => Error::with_source(ErrorCode::InvalidProducerEpoch, "not produced", error),
-            _ => error,
-        })
+        let id = partition.topic_partition();
+        let produced = self.in_transaction(transactional_id, writer(&batch), id, |_| partition.produce(batch));
+        produced.map_err(|error| invalid_epoch("not produced", error))
+    }
+
+    /// The same within a transaction of version 2 (KIP-890): the partition becomes part of it by this alone, and the first one begins it.
+    /// Such a transaction is ended with [`end_transaction_v2`](Self::end_transaction_v2). `CONCURRENT_TRANSACTIONS` tells to come again: the
+    /// one before is being ended.
+    ///
+    /// The batch is appended when this is called. The future completes when batch and partition count, as durably as each topic asks.
+    ///
+    /// ```
+    /// use broker_core::{Broker, NewTopic, record::BatchBuilder};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(async {
+    /// let broker = Broker::in_memory();
+    /// broker.create_topic(&NewTopic::new("orders"))?;
+    /// let orders = broker.partition("orders", 0)?;
+    ///
+    /// let mut producer = broker.init_transactional_producer("shop-1", 60_000, None).await?;
+    /// for order in [b"42", b"43"] {
+    ///     let mut batch = BatchBuilder::new();
+    ///     // With each transaction the sequences begin again.
+    ///     batch.producer(producer.0, producer.1, 0);
+    ///     batch.transactional();
+    ///     batch.append(broker.clock().wall_ms(), Some(b"ann"), Some(order), &[]);
+    ///     broker.produce_in_transaction_v2("shop-1", &orders, batch.build()).await?;
+    ///     producer = broker.end_transaction_v2("shop-1", producer, true).await?;
+    /// }
+    /// assert_eq!(orders.fetch_committed(0, 1 << 20)?.last_stable, 4, "two records, each with the marker that commits it");
+    /// # Ok::<(), broker_core::Error>(())
+    /// # }).expect("committed");
+    /// ```
+    pub fn produce_in_transaction_v2(
+        &self,
+        transactional_id: &str,
+        partition: &PartitionHandle,
+        batch: BytesMut,
+    ) -> impl Future<Output = Result<Produced, Error>> + Send + use<> {
+        let produced = self.produce_joining(transactional_id, partition, batch);
+        let partition = partition.clone();
+        async move {
+            let (produced, counts) = produced?;
+            for one in counts {
+                one.await?;
+            }
+            partition.acknowledged(produced.end_offset).await.map(|()| produced)
+        }
+    }
+
+    pub(crate) fn produce_joining(
+        &self,
+        transactional_id: &str,
+        partition: &PartitionHandle,
+        batch: BytesMut,
+    ) -> Result<(Produced, Vec<Counts>), Error> {
+        if batch.len() < at::RECORDS || header::i16(&batch, at::ATTRIBUTES) & TRANSACTIONAL_BIT == 0 {
+            return Ok((partition.produce(batch)?, Vec::new()));
+        }
+        let id = partition.topic_partition();
+        let produced = self.joining_transaction(transactional_id, writer(&batch), id, |_| partition.produce(batch));
+        produced.map_err(|error| invalid_epoch("not produced", error))
     }
 
     /// Commits or aborts a producer's transaction. It is decided when this is called; the future completes when all partitions
@@ -201,6 +286,29 @@ impl Broker {
             match ended? {
                 Some(claim) => coordinator.complete(claim).await,
                 None => Ok(()),
+            }
+        }
+    }
+
+    /// The same as a transaction of version 2 (KIP-890): it also gives the producer its next epoch, or another id, for its next
+    /// transaction, so that what comes late of this one is refused. Asked again, with the producer of before, the answer is the same. An
+    /// abort of a transaction that has written nothing is fine.
+    pub fn end_transaction_v2(
+        &self,
+        transactional_id: &str,
+        producer: (i64, i16),
+        committed: bool,
+    ) -> impl Future<Output = Result<(i64, i16), Error>> + Send + use<> {
+        let coordinator = self.0.transactions.clone();
+        let fresh = || self.init_producer_id().map(|(id, _)| id);
+        let ended = coordinator.end_v2(transactional_id, producer, committed, fresh);
+        async move {
+            match ended? {
+                Ok(next) => Ok(next),
+                Err(claim) => {
+                    let next = claim.next_producer();
+                    coordinator.complete(claim).await.map(|()| next)
+                }
             }
         }
     }

@@ -215,10 +215,14 @@ impl ProducerStates {
     }
 
     /// The end of the transaction that a producer has open, if it has one, as its coordinator says it. Other epochs that are known here
-    /// are no reason to leave it open: whoever brought them, it is the coordinator's transaction.
-    pub fn owed_end(&self, end: &TransactionEnd) -> Option<TransactionEnd> {
+    /// are no reason to leave it open: whoever brought them, it is the coordinator's transaction. But what was written with an epoch before
+    /// the one that the transaction `wrote` with is of an earlier one, whose marker a power cut took; and where its end gave the next one another
+    /// epoch, what has that one, or a later one, is of a transaction of which the coordinator knows nothing any more. Neither is committed.
+    pub fn owed_end(&self, end: &TransactionEnd, wrote: i16) -> Option<TransactionEnd> {
         let state = self.by_id.get(&end.producer_id).filter(|state| state.transaction.is_some())?;
+        let is_later = wrote < end.producer_epoch && state.epoch >= end.producer_epoch;
         Some(TransactionEnd {
+            committed: end.committed && state.epoch >= wrote && !is_later,
             producer_epoch: end.producer_epoch.max(state.epoch),
             coordinator_epoch: end.coordinator_epoch.max(state.coordinator_epoch),
             ..*end

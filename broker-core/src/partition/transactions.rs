@@ -134,14 +134,15 @@ impl PartitionHandle {
 
     /// The same as the transaction's coordinator says it, which is never refused: it is what ends it. Nothing is written if none is open, so
     /// it may be said again and again. Behind what to wait for until it counts; if it is to be durable, that is when it is, as if the
-    /// topic's `flush.messages` asked for it.
-    pub(crate) fn complete_transaction(&self, end: &TransactionEnd, durable: bool) -> Result<i64, Error> {
+    /// topic's `flush.messages` asked for it. And how what was open was ended: what is not of the epoch that the transaction `wrote` with is
+    /// aborted.
+    pub(crate) fn complete_transaction(&self, end: &TransactionEnd, wrote: i16, durable: bool) -> Result<(i64, bool), Error> {
         self.check_there()?;
         let state = self.state();
         self.check_there()?;
-        match state.producers.owed_end(end) {
-            None => Ok(state.log.end()),
-            Some(end) => self.mark_end(state, &end, durable).map(|marked| marked.end_offset),
+        match state.producers.owed_end(end, wrote) {
+            None => Ok((state.log.end(), end.committed)),
+            Some(end) => self.mark_end(state, &end, durable).map(|marked| (marked.end_offset, end.committed)),
         }
     }
 

@@ -52,10 +52,10 @@ impl Shard {
     }
 
     /// The same as the transaction's coordinator says it: it is never refused, and nothing is written if none is open.
-    pub fn complete_transaction(&mut self, end: &TransactionEnd, durable: bool) -> Result<i64, Error> {
+    pub fn complete_transaction(&mut self, end: &TransactionEnd, wrote: i16, durable: bool) -> Result<i64, Error> {
         let Some(log) = self.partition() else { return Ok(0) };
-        let log_end = log.complete_transaction(end, durable)?;
-        self.ended(end);
+        let (log_end, committed) = log.complete_transaction(end, wrote, durable)?;
+        self.ended(&TransactionEnd { committed, ..*end });
         Ok(log_end)
     }
 

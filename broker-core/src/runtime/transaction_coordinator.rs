@@ -31,14 +31,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) trait Participants: Send + Sync {
     /// A topic's partition, if it is there.
     fn partition(&self, id: &TopicPartition) -> Option<PartitionHandle>;
-    /// The partitions, of topics and of the groups', that hold what is not decided.
-    fn undecided(&self) -> Vec<PartitionHandle>;
-    /// Tells a partition, of a topic or of the groups', how a transaction ended: what to wait for until that counts. None if it is
-    /// not there any more. A topic says itself how durable that is; for the groups it is told.
+    /// All partitions, of topics and of the groups'.
+    fn partitions(&self) -> Vec<PartitionHandle>;
+    /// Tells a partition, of a topic or of the groups', how a transaction ended that `wrote` with this epoch: what to wait for until that
+    /// counts. None if it is not there any more. A topic says itself how durable that is; for the groups it is told.
     fn end(
         &self,
         partition: &TopicPartition,
         end: &TransactionEnd,
+        wrote: i16,
         durable: bool,
     ) -> Result<Option<(PartitionHandle, i64)>, Error>;
 
@@ -86,9 +87,14 @@ impl Claim {
 
     /// Tells the partitions, each when the iterator comes to it; what is to be waited for until they have it.
     fn tell(&self) -> impl Iterator<Item = Result<Option<(PartitionHandle, i64)>, Error>> {
-        let (end, participants) = (self.end(), &self.coordinator.participants);
+        let (end, (_, wrote), participants) = (self.end(), self.transaction.writer(), &self.coordinator.participants);
         let durable = participants.ask_durable(&mut self.transaction.partitions());
-        self.transaction.partitions().map(move |partition| participants.end(&partition, &end, durable))
+        self.transaction.partitions().map(move |partition| participants.end(&partition, &end, wrote, durable))
+    }
+
+    /// The producer that goes on when it is complete.
+    pub fn next_producer(&self) -> Producer {
+        self.transaction.next_producer()
     }
 
     /// In one step with the claim's end: who decides the next transaction at once has the claim to that.
@@ -175,6 +181,22 @@ impl TransactionCoordinator {
         }
     }
 
+    /// The same as a transaction of version 2: the producer that goes on, if it had ended that way before.
+    pub fn end_v2(
+        self: &Arc<Self>,
+        id: &str,
+        producer: Producer,
+        committed: bool,
+        fresh: impl FnOnce() -> Result<i64, Error>,
+    ) -> Result<Result<Producer, Claim>, Error> {
+        let mut shard = self.shard(id);
+        match shard.end_v2(id, producer, committed, fresh) {
+            Ok(Some(next)) => Ok(Ok(next)),
+            Ok(None) => shard.claim(id).map(|decided| Err(self.claimed(id, decided))),
+            Err(error) => self.take_over(shard, id, error).map(Err),
+        }
+    }
+
     /// Tells all partitions of a decided transaction how it ended, and waits until that counts. If it fails the transaction stays
     /// decided, and [`resume`](Self::resume) tries again.
     pub async fn complete(&self, claim: Claim) -> Result<(), Error> {
@@ -249,8 +271,10 @@ impl TransactionCoordinator {
 
     /// When the broker is opened, and nobody else is there: what is decided is completed, and what no id has open any more is aborted.
     /// It waits for the disk. What fails is left to [`resume`](Self::resume), or, of what no id has open, to the next start: the broker
-    /// opens all the same.
-    pub fn recover(self: &Arc<Self>) {
+    /// opens all the same. Where the broker was not stopped in order, a power cut may have taken epochs that were given.
+    pub fn recover(self: &Arc<Self>, clean: bool) {
+        let known = if clean || !self.is_used() { BTreeMap::new() } else { self.known_epochs() };
+        self.fence_known(&known);
         let prepared: Vec<String> = self.shards().flat_map(|shard| shard.transactions().prepared()).collect();
         let claims: Vec<Claim> = prepared.iter().filter_map(|id| self.claim(id).ok()).collect();
         // What was read back may be in the page cache only; and a decision that is durable would decide the next transaction too, if a
@@ -263,8 +287,28 @@ impl TransactionCoordinator {
             tracing::error!(target: "broker_core::transaction", %error, "decided transactions could not be completed");
         }
         drop(claims);
+        // Those whose transaction has only now ended.
+        self.fence_known(&known);
         if self.is_used() {
             self.abort_strays();
+        }
+    }
+
+    /// The highest epoch of each producer that any partition has seen.
+    fn known_epochs(&self) -> BTreeMap<i64, i16> {
+        let mut known = BTreeMap::new();
+        for producer in self.participants.partitions().iter().flat_map(PartitionHandle::producers) {
+            let highest = known.entry(producer.id).or_insert(producer.epoch);
+            *highest = producer.epoch.max(*highest);
+        }
+        known
+    }
+
+    /// An epoch that a transaction's end gave is as durable as the transaction. Where it is gone, but not what was written with it, it
+    /// must not be given again, and who has it must not go on: half of what it wrote is aborted.
+    fn fence_known(&self, known: &BTreeMap<i64, i16>) {
+        for mut shard in self.shards().filter(|_| !known.is_empty()) {
+            shard.fence_known(known);
         }
     }
 
@@ -311,9 +355,10 @@ impl TransactionCoordinator {
         let mut open: BTreeMap<Producer, Transaction> = BTreeMap::new();
         for shard in self.shards() {
             let ongoing = shard.transactions().iter().filter(|(_, one)| !one.state.has_ended());
-            open.extend(ongoing.map(|(_, one)| ((one.producer_id, one.producer_epoch), one.clone())));
+            open.extend(ongoing.map(|(_, one)| (one.writer(), one.clone())));
         }
-        for partition in self.participants.undecided() {
+        let undecided = |one: &PartitionHandle| one.stable_offset() < one.end_offset();
+        for partition in self.participants.partitions().into_iter().filter(undecided) {
             let id = partition.topic_partition();
             for producer in partition.producers().into_iter().filter(|producer| producer.transaction_start.is_some()) {
                 if open.get(&(producer.id, producer.epoch)).is_some_and(|known| known.holds(id)) {
@@ -325,7 +370,7 @@ impl TransactionCoordinator {
                     coordinator_epoch: producer.coordinator_epoch.max(COORDINATOR_EPOCH),
                     committed: false,
                 };
-                let error = self.participants.end(id, &end, false).err().map(tracing::field::display);
+                let error = self.participants.end(id, &end, producer.epoch, false).err().map(tracing::field::display);
                 tracing::warn!(
                     target: "broker_core::transaction", partition = %id, producer_id = producer.id, error,
                     "a transaction that no transactional id has open is aborted"

@@ -1,6 +1,6 @@
 //! One partition of `__transaction_state` and the transactions in it, behind one lock: decide, append, apply.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Participants;
@@ -96,7 +96,9 @@ impl TransactionShard {
 
     /// Stores how a transaction ends.
     fn decide(&mut self, id: &str, next: Transaction) -> Result<(), Error> {
-        let decided_durably = self.participants.ask_durable(&mut next.partitions());
+        // One that wrote nothing leaves the decision before it the last that says what becomes of records, unless it is durable as well.
+        let after_durable = next.partitions.is_empty() && next.decided_durably;
+        let decided_durably = self.participants.ask_durable(&mut next.partitions()) || after_durable;
         self.store(id, Some(Transaction { decided_durably, ..next }), decided_durably)
     }
 
@@ -137,15 +139,16 @@ impl TransactionShard {
         }
     }
 
-    pub fn add_partitions(&mut self, id: &str, producer: Producer, partitions: &[TopicPartition]) -> Result<(), Error> {
+    /// True if the transaction had not all of them.
+    pub fn add_partitions(&mut self, id: &str, producer: Producer, partitions: &[TopicPartition]) -> Result<bool, Error> {
         match self.transactions.add_partitions(self.now(), id, producer, partitions)? {
             Some(next) => {
                 // The beginning too, if the decision before it is: alone, that would decide this one as well.
                 let after = self.transactions.get(id).is_some_and(|before| before.decided_durably && before.state.has_ended());
                 let durable = after || self.participants.ask_durable(&mut partitions.iter().cloned());
-                self.store(id, Some(next), durable)
+                self.store(id, Some(next), durable).map(|()| true)
             }
-            None => Ok(()),
+            None => Ok(false),
         }
     }
 
@@ -154,6 +157,20 @@ impl TransactionShard {
         match self.transactions.end(self.now(), id, producer, committed)? {
             End::Done => Ok(false),
             End::Prepare(next) => self.decide(id, next).map(|()| true),
+        }
+    }
+
+    /// The same as one of version 2; the producer that goes on, if it had ended that way before.
+    pub(super) fn end_v2(
+        &mut self,
+        id: &str,
+        producer: Producer,
+        committed: bool,
+        fresh: impl FnOnce() -> Result<i64, Error>,
+    ) -> Result<Option<Producer>, Error> {
+        match self.transactions.end_v2(self.now(), id, producer, committed, fresh)? {
+            End::Done => Ok(self.transactions.get(id).map(Transaction::next_producer)),
+            End::Prepare(next) => self.decide(id, next).map(|()| None),
         }
     }
 
@@ -168,6 +185,20 @@ impl TransactionShard {
                 );
                 self.decide(id, next).map(|()| true)
             }
+        }
+    }
+
+    /// Gives the ids whose producers have been seen with a later epoch than they have one behind it, which is nobody's. What is open is
+    /// aborted; what is decided is left to be completed first.
+    pub(super) fn fence_known(&mut self, known: &BTreeMap<i64, i16>) {
+        for (id, next) in self.transactions.behind(self.now(), known) {
+            let (producer_id, epoch) = (next.producer_id, next.producer_epoch);
+            let stored = if next.state.has_ended() { self.store(&id, Some(next), false) } else { self.decide(&id, next) };
+            let error = stored.err().map(tracing::field::display);
+            tracing::warn!(
+                target: "broker_core::transaction", id, producer_id, epoch, error,
+                "the producer had a later epoch than is kept: it is fenced"
+            );
         }
     }
 
@@ -238,11 +269,11 @@ mod tests {
             None
         }
 
-        fn undecided(&self) -> Vec<PartitionHandle> {
+        fn partitions(&self) -> Vec<PartitionHandle> {
             Vec::new()
         }
 
-        fn end(&self, _: &TopicPartition, _: &TransactionEnd, _: bool) -> Result<Option<(PartitionHandle, i64)>, Error> {
+        fn end(&self, _: &TopicPartition, _: &TransactionEnd, _: i16, _: bool) -> Result<Option<(PartitionHandle, i64)>, Error> {
             Ok(None)
         }
     }

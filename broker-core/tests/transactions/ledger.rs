@@ -23,6 +23,8 @@ pub enum Fate {
 #[derive(Debug, Clone, Default)]
 pub struct Transaction {
     pub fate: Fate,
+    /// Whether it is of version 2, with an epoch of its own.
+    pub v2: bool,
     /// Whether its end was asked for, by it or by who came after it, or it was told that there is none.
     pub over: bool,
     pub abort_asked: bool,
@@ -62,12 +64,14 @@ impl Ledger {
         self.transactions.iter().filter(|one| one.fate == Fate::Committed).count()
     }
 
-    /// Compares what is seen with what was told. `lost`: a power cut may have taken the ends of logs that are not synced. There even
-    /// what was aborted may be seen, if its marker is lost and the producer's next transaction, of the same epoch, was committed.
+    /// Compares what is seen with what was told. `lost`: a power cut may have taken the ends of logs that are not synced. There, of
+    /// version 1, even what was aborted may be seen, if its marker is lost and the producer's next transaction, of the same epoch, was
+    /// committed.
     pub fn compare(&self, Seen { views, offsets }: &Seen, lost: bool) -> Result<(), String> {
         for (number, one) in self.transactions.iter().enumerate() {
             // What is behind an open transaction is seen later.
-            let counts = |place: usize, offset: i64| offset < views[place].stable && (!lost || is_synced(place));
+            let keeps = |place: usize| !lost || is_synced(place) || one.v2 && one.fate == Fate::Never;
+            let counts = |place: usize, offset: i64| offset < views[place].stable && keeps(place);
             let is_seen = |place: usize, offset: i64, value: &str| {
                 views[place].seen.iter().any(|(at, found)| *at == offset && found == value)
             };

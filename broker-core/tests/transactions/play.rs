@@ -1,11 +1,12 @@
 //! The producers, and what they do.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use broker_core::{Broker, Error, ErrorCode, MemberIdentity, NewTopic, OffsetCommit};
+use broker_core::{Broker, Error, ErrorCode, MemberIdentity, NewTopic, OffsetCommit, PartitionHandle, Produced};
 
 use crate::ledger::{Fate, Ledger, PARTITIONS, Transaction};
 use crate::view::{self, batch, partition};
@@ -33,6 +34,8 @@ impl Random {
 /// An instance of a producer: one that was replaced does not know it.
 struct Producer {
     id: &'static str,
+    /// Whether its transactions are of version 2: partitions join by themselves, and each has an epoch of its own.
+    v2: bool,
     producer: (i64, i16),
     /// The number of its transaction, from its first partition on.
     open: Option<usize>,
@@ -41,6 +44,9 @@ struct Producer {
     sequences: BTreeMap<usize, i32>,
     last: Option<Sent>,
 }
+
+/// An end that was asked for: the producer that goes on.
+type Ending = Pin<Box<dyn Future<Output = Result<(i64, i16), Error>>>>;
 
 #[derive(Clone)]
 struct Sent {
@@ -126,7 +132,8 @@ impl Play {
             self.ledger().transactions[number].over = true;
         }
         let producer = view::init(&self.broker, id, TIMEOUT_MS).await?;
-        let fresh = Producer { id, producer, open: None, within: Vec::new(), sequences: BTreeMap::new(), last: None };
+        let v2 = self.random.below(2) == 1;
+        let fresh = Producer { id, v2, producer, open: None, within: Vec::new(), sequences: BTreeMap::new(), last: None };
         // Of three instances the oldest goes.
         if self.producers.iter().filter(|one| one.id == id).count() > 2
             && let Some(oldest) = self.producers.iter().position(|one| one.id == id)
@@ -159,8 +166,8 @@ impl Play {
         }
         let place = self.random.below(PARTITIONS.len() as u64) as usize;
         let partition = partition(&self.broker, place)?;
-        let (id, producer) = (self.producers[who].id, self.producers[who].producer);
-        if !self.producers[who].within.contains(&place) {
+        let (id, v2, producer) = (self.producers[who].id, self.producers[who].v2, self.producers[who].producer);
+        if !v2 && !self.producers[who].within.contains(&place) {
             let added = self.broker.add_partitions_to_transaction(id, producer, &[partition.topic_partition().clone()]).await;
             match added {
                 Ok(()) => {}
@@ -177,13 +184,16 @@ impl Play {
         let values: Vec<String> = (self.values..self.values + count).map(|number| format!("{id} {number}")).collect();
         self.values += count;
         let bytes = batch(&self.broker, producer, sequence, &values);
-        let produced = match self.broker.produce_in_transaction(id, &partition, bytes) {
+        let deadline = self.deadline();
+        let produced = match produce(&self.broker, v2, id, &partition, bytes).await {
             Ok(produced) => produced,
             // Its time was over.
             Err(error) if is_over(&error) || error.code() == ErrorCode::TransactionAbortable => return self.fenced(who),
+            Err(error) if v2 && error.code() == ErrorCode::ConcurrentTransactions => return Ok(()),
             Err(error) => return Err(format!("{id} to {place}: {error}")),
         };
         partition.acknowledged(produced.end_offset).await.map_err(|error| error.to_string())?;
+        self.begun(who, deadline);
         let one = &mut self.producers[who];
         one.sequences.insert(place, sequence + count as i32);
         one.last = Some(Sent { place, sequence, values: values.clone(), base: produced.base_offset });
@@ -199,10 +209,10 @@ impl Play {
 
     /// What is in its transaction: it may have begun just now.
     fn begun(&mut self, who: usize, deadline: i64) -> usize {
-        let (id, open) = (self.producers[who].id.to_owned(), self.producers[who].open);
+        let Producer { id, v2, open, .. } = self.producers[who];
         let number = open.unwrap_or_else(|| {
             let mut ledger = self.ledger();
-            ledger.transactions.push(Transaction { deadline, id, ..Transaction::default() });
+            ledger.transactions.push(Transaction { deadline, v2, id: id.to_owned(), ..Transaction::default() });
             ledger.transactions.len() - 1
         });
         self.producers[who].open = Some(number);
@@ -214,25 +224,35 @@ impl Play {
         if let Some(commits) = self.asked_for(who) {
             return self.end(who, commits).await;
         }
-        let (id, producer) = (self.producers[who].id, self.producers[who].producer);
+        let (id, v2, producer) = (self.producers[who].id, self.producers[who].v2, self.producers[who].producer);
         let deadline = self.deadline();
-        match self.broker.add_offsets_to_transaction(id, producer, id).await {
-            Ok(()) => {}
-            Err(error) if is_over(&error) => return self.fenced(who),
-            Err(error) if error.code() == ErrorCode::ConcurrentTransactions => return Ok(()),
-            Err(error) => return Err(format!("{id}: {error}")),
+        if !v2 {
+            match self.broker.add_offsets_to_transaction(id, producer, id).await {
+                Ok(()) => {}
+                Err(error) if is_over(&error) => return self.fenced(who),
+                Err(error) if error.code() == ErrorCode::ConcurrentTransactions => return Ok(()),
+                Err(error) => return Err(format!("{id}: {error}")),
+            }
+            self.begun(who, deadline);
         }
-        let number = self.begun(who, deadline);
         self.values += 1;
         let offset = self.values as i64;
         let commit = OffsetCommit { topic: PARTITIONS[0].0, partition: PARTITIONS[0].1, offset, leader_epoch: -1, metadata: "" };
-        match self.broker.txn_offset_commit(id, producer, id, MemberIdentity::administrator(), &[commit]).await {
+        let nobody = MemberIdentity::administrator();
+        let stored = if v2 {
+            self.broker.txn_offset_commit_v2(id, producer, id, nobody, &[commit]).await
+        } else {
+            self.broker.txn_offset_commit(id, producer, id, nobody, &[commit]).await
+        };
+        match stored {
             Ok(stored) => {
                 stored.into_iter().collect::<Result<(), _>>().map_err(|error| format!("{id} stores {offset}: {error}"))?
             }
             Err(error) if is_over(&error) || error.code() == ErrorCode::TransactionAbortable => return self.fenced(who),
+            Err(error) if v2 && error.code() == ErrorCode::ConcurrentTransactions => return Ok(()),
             Err(error) => return Err(format!("{id} stores {offset}: {error}")),
         }
+        let number = self.begun(who, deadline);
         self.ledger().transactions[number].offset = Some(offset);
         Ok(())
     }
@@ -243,7 +263,7 @@ impl Play {
         let (Some(sent), Some(_)) = (one.last.clone(), one.open) else { return Ok(()) };
         let partition = partition(&self.broker, sent.place)?;
         let bytes = batch(&self.broker, one.producer, sent.sequence, &sent.values);
-        match self.broker.produce_in_transaction(one.id, &partition, bytes) {
+        match produce(&self.broker, one.v2, one.id, &partition, bytes).await {
             Ok(produced) if produced.base_offset == sent.base => Ok(()),
             Ok(produced) => Err(format!("sent again: at {} before, now at {}", sent.base, produced.base_offset)),
             Err(error) if is_over(&error) || error.code() == ErrorCode::TransactionAbortable => self.fenced(who),
@@ -254,7 +274,7 @@ impl Play {
     /// To a partition that is not part of its transaction: nothing is written.
     fn write_outside(&mut self, who: usize) -> Result<(), String> {
         let one = &self.producers[who];
-        let Some(place) = (0..PARTITIONS.len()).find(|place| !one.within.contains(place)) else { return Ok(()) };
+        let Some(place) = (0..PARTITIONS.len()).find(|place| !one.v2 && !one.within.contains(place)) else { return Ok(()) };
         let partition = partition(&self.broker, place)?;
         let (end, sequence) = (partition.end_offset(), one.sequences.get(&place).copied().unwrap_or(0));
         let bytes = batch(&self.broker, one.producer, sequence, &["outside".to_owned()]);
@@ -266,8 +286,8 @@ impl Play {
     }
 
     async fn end(&mut self, who: usize, commits: bool) -> Result<(), String> {
-        let (id, producer, open) = (self.producers[who].id, self.producers[who].producer, self.producers[who].open);
-        let Some(number) = open else { return Ok(()) };
+        let Producer { id, v2, producer, open, .. } = self.producers[who];
+        let Some(number) = open else { return self.abort_nothing(who).await };
         let commits = self.asked_for(who).unwrap_or(commits);
         let before = self.ledger().transactions[number].fate;
         if commits {
@@ -276,7 +296,12 @@ impl Play {
             let one = &mut self.ledger().transactions[number];
             (one.over, one.abort_asked) = (true, true);
         }
-        let mut end = Box::pin(self.broker.end_transaction(id, producer, commits));
+        let mut end: Ending = if v2 {
+            Box::pin(self.broker.end_transaction_v2(id, producer, commits))
+        } else {
+            let end = self.broker.end_transaction(id, producer, commits);
+            Box::pin(async move { end.await.map(|()| producer) })
+        };
         let ended = if self.random.below(6) == 0 {
             // Its connection is lost: before anything is told, or on the way.
             if self.random.below(2) == 0 {
@@ -286,14 +311,14 @@ impl Play {
         } else {
             end.await
         };
-        let over = match ended {
-            Ok(()) => {
+        let next = match ended {
+            Ok(next) => {
                 if commits {
                     self.ledger().transactions[number].fate = Fate::Committed;
                 }
-                true
+                next
             }
-            Err(error) if error.code() == ErrorCode::ConcurrentTransactions => false,
+            Err(error) if error.code() == ErrorCode::ConcurrentTransactions => return Ok(()),
             Err(error) if is_over(&error) => {
                 if before == Fate::Never {
                     self.ledger().transactions[number].fate = Fate::Never;
@@ -302,14 +327,52 @@ impl Play {
             }
             Err(error) => return Err(format!("{id}: {error}")),
         };
-        if over {
-            self.ledger().transactions[number].over = true;
-            let one = &mut self.producers[who];
-            (one.open, one.last) = (None, None);
-            one.within.clear();
+        if v2 && next.1 != producer.1 + 1 {
+            return Err(format!("{id} ended with {producer:?} and goes on with {next:?}"));
+        }
+        self.ledger().transactions[number].over = true;
+        let one = &mut self.producers[who];
+        (one.open, one.last) = (None, None);
+        one.within.clear();
+        self.goes_on(who, next);
+        Ok(())
+    }
+
+    /// A transaction that wrote nothing may be aborted, as one of version 2.
+    async fn abort_nothing(&mut self, who: usize) -> Result<(), String> {
+        let Producer { id, v2, producer, .. } = self.producers[who];
+        if !v2 {
+            return Ok(());
+        }
+        match self.broker.end_transaction_v2(id, producer, false).await {
+            Ok(next) => self.goes_on(who, next),
+            Err(error) if is_over(&error) => return self.fenced(who),
+            Err(error) if error.code() == ErrorCode::ConcurrentTransactions => {}
+            Err(error) => return Err(format!("{id} aborts nothing: {error}")),
         }
         Ok(())
     }
+
+    fn goes_on(&mut self, who: usize, next: (i64, i16)) {
+        let one = &mut self.producers[who];
+        if one.producer != next {
+            one.sequences.clear();
+        }
+        one.producer = next;
+    }
+}
+
+async fn produce(
+    broker: &Broker,
+    v2: bool,
+    id: &str,
+    partition: &PartitionHandle,
+    batch: bytes::BytesMut,
+) -> Result<Produced, Error> {
+    if v2 {
+        return broker.produce_in_transaction_v2(id, partition, batch).await;
+    }
+    broker.produce_in_transaction(id, partition, batch)
 }
 
 impl Fate {

@@ -131,21 +131,29 @@ pub async fn after_stop(broker: Broker, ledger: &Ledger, lost: bool) -> Result<(
     after_time_outs(&broker, &ledger.ids).await?;
     let mut ledger = ledger.clone();
     ledger.compare(&seen(&broker, &ledger)?, lost)?;
-    for id in ledger.ids.clone() {
+    for (number, id) in ledger.ids.clone().into_iter().enumerate() {
+        let v2 = number % 2 == 1;
         let producer = init(&broker, &id, 1000).await?;
         let mut next = Transaction { fate: Fate::Committed, ..Transaction::default() };
         for place in 0..PARTITIONS.len() {
             let (partition, value) = (partition(&broker, place)?, format!("{id} after"));
             let told = async {
-                broker.add_partitions_to_transaction(&id, producer, &[partition.topic_partition().clone()]).await?;
                 let batch = batch(&broker, producer, 0, std::slice::from_ref(&value));
+                if v2 {
+                    return broker.produce_in_transaction_v2(&id, &partition, batch).await.map(|produced| produced.base_offset);
+                }
+                broker.add_partitions_to_transaction(&id, producer, &[partition.topic_partition().clone()]).await?;
                 let produced = broker.produce_in_transaction(&id, &partition, batch)?;
                 partition.acknowledged(produced.end_offset).await?;
                 Ok::<_, broker_core::Error>(produced.base_offset)
             };
             next.records.push((place, told.await.map_err(|error| format!("{id} does not go on: {error}"))?, value));
         }
-        broker.end_transaction(&id, producer, true).await.map_err(|error| format!("{id} does not commit: {error}"))?;
+        let ended = match v2 {
+            true => broker.end_transaction_v2(&id, producer, true).await.map(drop),
+            false => broker.end_transaction(&id, producer, true).await,
+        };
+        ended.map_err(|error| format!("{id} does not commit: {error}"))?;
         ledger.transactions.push(next);
     }
     ledger.compare(&seen(&broker, &ledger)?, lost)?;

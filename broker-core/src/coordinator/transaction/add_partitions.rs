@@ -20,7 +20,7 @@ impl Transactions {
             TransactionState::Empty | TransactionState::CompleteCommit | TransactionState::CompleteAbort => {
                 let (started_ms, started_at) = (now.wall_ms, now.monotonic_ms);
                 let state = TransactionState::Ongoing;
-                Transaction { state, started_ms, started_at, decided_durably: false, ..current.clone() }
+                Transaction { state, started_ms, started_at, decided_durably: false, ended_v2: false, ..current.clone() }
             }
             state => return Err(busy(id, state)),
         };

@@ -6,7 +6,7 @@ use super::{NO_EPOCH, NO_PRODUCER, Now, Producer, Transaction, TransactionState,
 use crate::error::{Error, ErrorCode};
 
 /// From this epoch on a producer gets a new id: the one behind is left to fence it.
-const EXHAUSTED_EPOCH: i16 = i16::MAX - 1;
+pub(super) const EXHAUSTED_EPOCH: i16 = i16::MAX - 1;
 
 /// What a producer gets.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ fn empty(now: Now, timeout_ms: i32, (producer_id, producer_epoch): Producer) -> 
         producer_epoch,
         last_epoch: NO_EPOCH,
         previous_producer_id: NO_PRODUCER,
+        next_producer_id: NO_PRODUCER,
+        ended_v2: false,
         timeout_ms,
         state: TransactionState::Empty,
         partitions: BTreeMap::new(),
@@ -81,7 +83,7 @@ fn empty(now: Now, timeout_ms: i32, (producer_id, producer_epoch): Producer) -> 
 
 impl Transaction {
     /// Whether this is what its producer had when it asked for what it has now, and nobody else has come since.
-    fn gave_up(&self, (id, epoch): Producer) -> bool {
+    pub(super) fn gave_up(&self, (id, epoch): Producer) -> bool {
         let before = if self.previous_producer_id == NO_PRODUCER { self.producer_id } else { self.previous_producer_id };
         epoch != NO_EPOCH && epoch == self.last_epoch && id == before
     }

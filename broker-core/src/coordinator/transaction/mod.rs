@@ -59,6 +59,11 @@ pub(crate) struct Transaction {
     pub last_epoch: i16,
     /// The id before this one, whose epochs were exhausted.
     pub previous_producer_id: i64,
+    /// The id that its producer goes on with once the transaction that is decided is complete: the epochs of this one are exhausted.
+    pub next_producer_id: i64,
+    /// Whether the producer ended its last transaction, the one that is decided or complete, as one of version 2: its epoch is over, and
+    /// this one is the next transaction's.
+    pub ended_v2: bool,
     pub timeout_ms: i32,
     pub state: TransactionState,
     /// By topic, those of `__consumer_offsets` among them.
@@ -98,6 +103,17 @@ impl Transaction {
 
     fn producer(&self) -> Producer {
         (self.producer_id, self.producer_epoch)
+    }
+
+    /// The producer as what it wrote in this transaction says it.
+    pub fn writer(&self) -> Producer {
+        let epoch = if self.ended_v2 && self.state.is_prepared() { self.last_epoch } else { self.producer_epoch };
+        (self.producer_id, epoch)
+    }
+
+    /// The producer that goes on once the transaction is complete.
+    pub fn next_producer(&self) -> Producer {
+        if self.next_producer_id == NO_PRODUCER { self.producer() } else { (self.next_producer_id, 0) }
     }
 
     pub fn holds(&self, partition: &TopicPartition) -> bool {
@@ -151,11 +167,11 @@ impl Transactions {
         Ok(transaction)
     }
 
-    /// Whether a producer may write to a partition within its transaction.
-    pub fn check(&self, id: &str, producer: Producer, partition: &TopicPartition) -> Result<(), Error> {
+    /// A producer's transaction, if it may write to a partition within it.
+    pub fn check(&self, id: &str, producer: Producer, partition: &TopicPartition) -> Result<&Transaction, Error> {
         let transaction = self.of_producer(id, producer)?;
         if transaction.state == TransactionState::Ongoing && transaction.holds(partition) {
-            return Ok(());
+            return Ok(transaction);
         }
         let text = format!("transactional id '{}': {partition} is in no open transaction ({})", Named(id), transaction.state);
         Err(Error::new(ErrorCode::TransactionAbortable, text))

@@ -1,11 +1,12 @@
 //! The records of `__transaction_state`, in Kafka's layouts: key version 0, value versions 0 and 1. Version 1 is written: it has a
-//! place for the producer id that the current one replaced.
+//! place for the producer ids before and behind the current one, and for the version that a transaction was ended as.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 
+use super::init_producer_id::EXHAUSTED_EPOCH;
 use super::{NO_EPOCH, NO_PRODUCER, Transaction, TransactionState};
 
 /// A record, read back: the id, and what is known by it; `None` forgets it.
@@ -14,8 +15,12 @@ pub(super) type TransactionRecord<'a> = (&'a str, Option<Transaction>);
 const KEY: i16 = 0;
 /// The newest layout of values that is known.
 const VALUE: i16 = 1;
-/// The tag of the previous producer id.
+/// The tags of what there is not always: the producer ids before and behind, and the version of the transaction.
 const PREVIOUS_PRODUCER_TAG: u32 = 0;
+const NEXT_PRODUCER_TAG: u32 = 1;
+const CLIENT_VERSION_TAG: u32 = 2;
+/// From this version on each transaction has an epoch of its own.
+const EPOCH_EACH: i16 = 2;
 
 fn put_uvarint(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
@@ -56,13 +61,18 @@ pub(crate) fn encode_value(transaction: &Transaction, value: &mut Vec<u8>) {
     }
     value.put_i64(transaction.updated_ms);
     value.put_i64(transaction.started_ms);
-    if transaction.previous_producer_id == NO_PRODUCER {
-        put_uvarint(value, 0);
-    } else {
-        put_uvarint(value, 1);
-        put_uvarint(value, PREVIOUS_PRODUCER_TAG);
+    let ids = [(PREVIOUS_PRODUCER_TAG, transaction.previous_producer_id), (NEXT_PRODUCER_TAG, transaction.next_producer_id)];
+    let ids = ids.iter().filter(|(_, id)| *id != NO_PRODUCER);
+    put_uvarint(value, ids.clone().count() as u32 + u32::from(transaction.ended_v2));
+    for (tag, id) in ids {
+        put_uvarint(value, *tag);
         put_uvarint(value, 8);
-        value.put_i64(transaction.previous_producer_id);
+        value.put_i64(*id);
+    }
+    if transaction.ended_v2 {
+        put_uvarint(value, CLIENT_VERSION_TAG);
+        put_uvarint(value, 2);
+        value.put_i16(EPOCH_EACH);
     }
 }
 
@@ -120,21 +130,31 @@ fn decode_value(mut input: &[u8]) -> Option<Transaction> {
     let partitions = decode_partitions(input, flexible)?;
     let updated_ms = input.try_get_i64().ok()?;
     let started_ms = input.try_get_i64().ok()?;
-    let mut previous_producer_id = NO_PRODUCER;
+    let (mut previous_producer_id, mut next_producer_id, mut client_version) = (NO_PRODUCER, NO_PRODUCER, 0);
     if flexible {
         for _ in 0..get_uvarint(input)? {
             match (get_uvarint(input)?, get_uvarint(input)?) {
                 (PREVIOUS_PRODUCER_TAG, 8) => previous_producer_id = input.try_get_i64().ok()?,
+                (NEXT_PRODUCER_TAG, 8) => next_producer_id = input.try_get_i64().ok()?,
+                (CLIENT_VERSION_TAG, 2) => client_version = input.try_get_i16().ok()?,
                 (_, size) => skip_tag(input, size)?,
             }
         }
     }
-    let last_epoch = NO_EPOCH;
+    let ended_v2 = client_version >= EPOCH_EACH && (state.is_prepared() || state.has_ended());
+    // Not stored, but told by the epoch that came behind it.
+    let last_epoch = match producer_epoch {
+        _ if !ended_v2 => NO_EPOCH,
+        0 if previous_producer_id != NO_PRODUCER => EXHAUSTED_EPOCH,
+        epoch => epoch.saturating_sub(1),
+    };
     Some(Transaction {
         producer_id,
         producer_epoch,
         last_epoch,
         previous_producer_id,
+        next_producer_id,
+        ended_v2,
         timeout_ms,
         state,
         partitions,

@@ -29,7 +29,9 @@ impl Bench {
         let (mut key, mut value) = (Vec::new(), Vec::new());
         encode_key("t", &mut key);
         encode_value(&next, &mut value);
-        let read = Transaction { last_epoch: NO_EPOCH, updated_at: 0, started_at: 0, ..next.clone() };
+        // The epoch before is told by the one that came behind it, where every transaction has one.
+        let last_epoch = if next.ended_v2 { next.last_epoch } else { NO_EPOCH };
+        let read = Transaction { last_epoch, updated_at: 0, started_at: 0, ..next.clone() };
         assert_eq!(decode(&key, Some(&value)), Some(("t", Some(read))), "read back as it was stored");
         self.transactions.apply("t", Some(next));
     }
@@ -70,9 +72,31 @@ impl Bench {
         Ok(())
     }
 
+    /// As a transaction of version 2: the producer that goes on, once it is complete.
+    fn end_v2(&mut self, producer: Producer, committed: bool) -> Result<Producer, ErrorCode> {
+        let next_id = &mut self.next_id;
+        let fresh = || {
+            *next_id += 1;
+            Ok(*next_id - 1)
+        };
+        match self.transactions.end_v2(at(self.now), "t", producer, committed, fresh).map_err(|error| error.code())? {
+            End::Done => {}
+            End::Prepare(next) => self.store(next),
+        }
+        Ok(self.transactions.get("t").expect("known").next_producer())
+    }
+
     fn complete(&mut self) {
         let next = self.transactions.completed(at(self.now), "t").expect("decided");
         self.store(next);
+    }
+
+    /// As after a restart.
+    fn read_back(&mut self) {
+        let mut value = Vec::new();
+        encode_value(self.transactions.get("t").expect("known"), &mut value);
+        let read = decode(&[0, 0, 0, 1, b't'], Some(&value)).expect("known").1;
+        self.transactions.apply("t", read);
     }
 
     fn state(&self) -> TransactionState {
@@ -81,6 +105,15 @@ impl Bench {
 
     /// One whose transaction is in this state; of producer [`A`].
     fn at(state: TransactionState) -> Self {
+        Self::ended_at(state, |bench, committed| bench.end(A, committed))
+    }
+
+    /// The same, where [`A`] ended it as one of version 2.
+    fn at_v2(state: TransactionState) -> Self {
+        Self::ended_at(state, |bench, committed| bench.end_v2(A, committed).map(drop))
+    }
+
+    fn ended_at(state: TransactionState, end: impl Fn(&mut Self, bool) -> Result<(), ErrorCode>) -> Self {
         use TransactionState::*;
         let mut bench = Self::new();
         assert_eq!(bench.init(None), Ok(A));
@@ -88,8 +121,8 @@ impl Bench {
             bench.add(A, 0).expect("added");
         }
         match state {
-            PrepareCommit | CompleteCommit => bench.end(A, true).expect("decided"),
-            PrepareAbort | CompleteAbort => bench.end(A, false).expect("decided"),
+            PrepareCommit | CompleteCommit => end(&mut bench, true).expect("decided"),
+            PrepareAbort | CompleteAbort => end(&mut bench, false).expect("decided"),
             _ => {}
         }
         if matches!(state, CompleteCommit | CompleteAbort) {
@@ -205,6 +238,103 @@ fn fact_55_exhausted_epochs_lead_to_a_new_id() {
     assert_eq!(bench.init(None), Ok((1002, 0)));
 }
 
+/// The one before the end, and the one behind it.
+const N: (i64, i16) = (1000, 1);
+
+#[test]
+fn fact_56_each_end_of_version_2_is_behind_another_epoch() {
+    let over = Err(InvalidTxnState);
+    // By state: the producer that began it commits, or aborts; the one that it became does.
+    for (state, commit, abort, next_commit, next_abort) in [
+        (Empty, over, Ok(N), Err(ProducerFenced), Err(ProducerFenced)),
+        (Ongoing, Ok(N), Ok(N), Err(ProducerFenced), Err(ProducerFenced)),
+        (PrepareCommit, Err(ConcurrentTransactions), over, over, over),
+        (PrepareAbort, over, Err(ConcurrentTransactions), over, over),
+        (CompleteCommit, Ok(N), over, over, Ok((1000, 2))),
+        (CompleteAbort, over, Ok(N), over, Ok((1000, 2))),
+    ] {
+        assert_eq!(Bench::at_v2(state).end_v2(A, true), commit, "commit at {state}");
+        assert_eq!(Bench::at_v2(state).end_v2(A, false), abort, "abort at {state}");
+        assert_eq!(Bench::at_v2(state).end_v2(N, true), next_commit, "the next one commits at {state}");
+        assert_eq!(Bench::at_v2(state).end_v2(N, false), next_abort, "the next one aborts at {state}");
+    }
+    for state in [CompleteCommit, CompleteAbort] {
+        let mut bench = Bench::at_v2(state);
+        assert_eq!(bench.add(A, 0), Err(ProducerFenced), "what comes late is not of the next transaction");
+        assert_eq!(bench.end(A, true), Err(ProducerFenced));
+        bench.add(N, 0).expect("the next one");
+        assert_eq!(bench.end_v2(A, state == CompleteCommit), Err(ProducerFenced), "what comes late ends no other");
+        assert_eq!((bench.state(), bench.end_v2(N, true)), (Ongoing, Ok((1000, 2))));
+    }
+    assert_eq!(Bench::new().end_v2(A, false), Err(InvalidProducerIdMapping));
+}
+
+#[test]
+fn who_was_fenced_is_told_so_and_not_that_it_asks_again() {
+    // By a new instance, and by the time-out: the epoch is one higher as well.
+    let mut bench = Bench::at_v2(Ongoing);
+    assert_eq!(bench.init(None), Err(ConcurrentTransactions));
+    for committed in [true, false] {
+        assert_eq!(bench.end_v2(A, committed), Err(ProducerFenced));
+    }
+    bench.complete();
+    for committed in [true, false] {
+        assert_eq!(bench.end_v2(A, committed), Err(ProducerFenced));
+    }
+    // A new instance forgets how the one before ended.
+    let mut bench = Bench::at_v2(CompleteCommit);
+    assert_eq!(bench.init(None), Ok((1000, 2)));
+    assert_eq!((bench.end_v2(A, true), bench.end_v2(N, true)), (Err(ProducerFenced), Err(ProducerFenced)));
+    // One that ended the transaction before as version 1 asks for nothing again: there is nothing yet.
+    assert_eq!(Bench::at(CompleteCommit).end_v2(A, true), Err(InvalidTxnState));
+}
+
+#[test]
+fn its_producer_goes_on_after_an_end_whose_answer_was_lost() {
+    for read_back in [false, true] {
+        let mut bench = Bench::at_v2(PrepareCommit);
+        assert_eq!(bench.init(Some(A)), Err(ConcurrentTransactions), "it is still told");
+        bench.complete();
+        if read_back {
+            bench.read_back();
+        }
+        assert_eq!(bench.end_v2(A, true), Ok(N));
+        assert_eq!(bench.init(Some(A)), Ok(N), "read back {read_back}");
+        assert_eq!(bench.init(Some(N)), Ok((1000, 2)));
+    }
+}
+
+#[test]
+fn fact_55_exhausted_epochs_lead_to_a_new_id_at_an_end_of_version_2() {
+    for read_back in [false, true] {
+        let mut bench = Bench::at(Empty);
+        let last = (1000, i16::MAX - 1);
+        let nearly = Transaction { producer_epoch: last.1, ..bench.transactions.get("t").expect("known").clone() };
+        bench.store(nearly);
+        bench.add(last, 0).expect("added");
+        assert_eq!(bench.end_v2(last, true), Ok((1001, 0)));
+        let decided = bench.transactions.get("t").expect("known");
+        assert_eq!(
+            (decided.producer(), decided.writer()),
+            ((1000, i16::MAX), last),
+            "its markers fence, as they do for other epochs"
+        );
+        if read_back {
+            bench.read_back();
+        }
+        assert_eq!(bench.end_v2(last, true), Err(ConcurrentTransactions));
+        bench.complete();
+        if read_back {
+            bench.read_back();
+        }
+        assert_eq!(bench.end_v2(last, true), Ok((1001, 0)), "its answer was lost");
+        assert_eq!(bench.init(Some(last)), Ok((1001, 0)));
+        assert_eq!(bench.add(last, 0), Err(InvalidProducerIdMapping));
+        bench.add((1001, 0), 0).expect("the next one");
+        assert_eq!(bench.end_v2((1001, 0), false), Ok((1001, 1)));
+    }
+}
+
 #[test]
 fn kip_360_a_producer_goes_on_with_what_it_had() {
     let mut bench = Bench::at(CompleteAbort);
@@ -232,7 +362,7 @@ fn only_what_is_in_the_open_transaction_may_be_written() {
     for state in STATES {
         let bench = Bench::at(state);
         let check = |producer, partition: &TopicPartition| {
-            bench.transactions.check("t", producer, partition).map_err(|error| error.code())
+            bench.transactions.check("t", producer, partition).map(drop).map_err(|error| error.code())
         };
         assert_eq!(check(A, &p0), if state == Ongoing { Ok(()) } else { Err(TransactionAbortable) }, "{state}");
         assert_eq!(check(A, &p1), Err(TransactionAbortable), "{state}");
