@@ -97,7 +97,7 @@ macro_rules! apis {
 }
 
 apis! {
-    0 Produce 0..=11, read from 3, produce as ProduceRequest;
+    0 Produce 0..=12, read from 3, produce as ProduceRequest;
     1 Fetch 4..=12, read from 4, fetch as FetchRequest;
     2 ListOffsets 0..=10, read from 1, list_offsets as ListOffsetsRequest;
     3 Metadata 0..=12, read from 0, metadata as MetadataRequest;
@@ -119,9 +119,9 @@ apis! {
     23 OffsetForLeaderEpoch 2..=4, read from 2, offset_for_leader_epoch as OffsetForLeaderEpochRequest;
     24 AddPartitionsToTxn 0..=3, read from 0, add_partitions_to_txn as AddPartitionsToTxnRequest;
     25 AddOffsetsToTxn 0..=4, read from 0, add_offsets_to_txn as AddOffsetsToTxnRequest;
-    26 EndTxn 0..=4, read from 0, end_txn as EndTxnRequest;
+    26 EndTxn 0..=5, read from 0, end_txn as EndTxnRequest;
     27 WriteTxnMarkers 1..=1, read from 1, write_txn_markers as WriteTxnMarkersRequest;
-    28 TxnOffsetCommit 0..=4, read from 0, txn_offset_commit as TxnOffsetCommitRequest;
+    28 TxnOffsetCommit 0..=5, read from 0, txn_offset_commit as TxnOffsetCommitRequest;
     29 DescribeAcls 1..=3, read from 1, describe_acls as DescribeAclsRequest;
     30 CreateAcls 1..=3, read from 1, create_acls as CreateAclsRequest;
     31 DeleteAcls 1..=3, read from 1, delete_acls as DeleteAclsRequest;

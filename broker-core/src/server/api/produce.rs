@@ -1,4 +1,4 @@
-//! Produce (0), versions 3 to 11: a batch for each of some partitions is appended.
+//! Produce (0), versions 3 to 12: a batch for each of some partitions is appended.
 //!
 //! - Versions 0 to 2 are in the table since older clients switch compression off otherwise, and none sends them.
 //! - One v2 batch a partition; each partition is answered for itself, with a text (8) where it is refused, and the records that
@@ -8,7 +8,8 @@
 //! - With acks 1 and -1 the answer comes when the batch is in the log, and as durable as the topic's `flush.messages` asks: there is
 //!   one broker, so both mean the same. If that takes longer than the request's `timeout_ms`, it says so, and the batch stays.
 //! - A transactional batch needs the request's transactional id, whose producer's open transaction must hold the partition:
-//!   `TRANSACTION_ABORTABLE` (11) otherwise, `INVALID_TXN_STATE` before.
+//!   `TRANSACTION_ABORTABLE` (11) otherwise, `INVALID_TXN_STATE` before. From version 12 on the partition becomes part of the
+//!   transaction by this alone, and the first one begins it (KIP-890).
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{millis, text};
-use crate::broker::Broker;
+use crate::broker::{Broker, Counts};
 use crate::error::{Error, ErrorCode};
 use crate::partition::PartitionHandle;
 use crate::quota::QuotaKind;
@@ -34,6 +35,8 @@ use crate::server::shape::{BYTES, Field, I16, I32, TEXT, array};
 
 /// The format of batches.
 const MAGIC: u8 = 2;
+/// From this version on a partition becomes part of a transaction by what is written to it.
+const JOINS: i16 = 12;
 
 pub(in crate::server) const SHAPE: &[Field] = &[TEXT, I16, I32, array(&[TEXT, array(&[I32, BYTES])])];
 
@@ -44,7 +47,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let throttled = client.take_of_quota(QuotaKind::Produce, request, sent);
     let within = body.transactional_id.as_ref().map(|id| id.as_str());
     let mut first_error = None;
-    let mut waits = Vec::new();
+    let mut waits: Vec<Waits> = Vec::new();
     let topics = body.topic_data.into_iter().enumerate().map(|(place, topic)| {
         let acceptable = acceptable
             .as_ref()
@@ -52,7 +55,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
             .and_then(|()| client.check(Operation::Write, Resource::Topic(&topic.name)));
         let one = |(inner, data): (usize, PartitionProduceData)| {
             let index = data.index;
-            let mut waits_for = |partition, end| waits.push(Waits { place: (place, inner), partition, end });
+            let mut waits_for = |partition, counts| waits.push(Waits { place: (place, inner), partition, counts });
             let produced = match &acceptable {
                 Ok(()) => produce(&client.shared.broker, &topic.name, data, within, request.version, &mut waits_for),
                 Err(error) => Err(Error::new(error.code(), error.to_string())),
@@ -67,9 +70,9 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     });
     let mut response = ProduceResponse::default().with_responses(topics.collect()).with_throttle_time_ms(throttled);
     let deadline = Instant::now() + Duration::from_millis(millis(body.timeout_ms));
-    for Waits { place, partition, end } in waits {
+    for Waits { place, partition, counts } in waits {
         // Without acks as well: an error has to be told.
-        let error = match timeout_at(deadline, partition.acknowledged(end)).await {
+        let error = match timeout_at(deadline, counts).await {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => {
                 first_error.get_or_insert_with(|| error.to_string());
@@ -92,7 +95,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
 struct Waits {
     place: (usize, usize),
     partition: PartitionHandle,
-    end: i64,
+    counts: Counts,
 }
 
 /// The write stands, but the disk takes longer than the client waits.
@@ -117,7 +120,7 @@ fn produce(
     data: PartitionProduceData,
     within: Option<&str>,
     version: i16,
-    waits_for: &mut impl FnMut(PartitionHandle, i64),
+    waits_for: &mut impl FnMut(PartitionHandle, Counts),
 ) -> Result<PartitionProduceResponse, Error> {
     let partition: PartitionHandle =
         broker.partition(topic, data.index).map_err(|error| match broker.topic(topic).is_some_and(|topic| topic.internal) {
@@ -133,11 +136,16 @@ fn produce(
     // The request's bytes belong to all its partitions; a batch is stamped, so it needs bytes of its own.
     let batch = BytesMut::from(&records[..]);
     let produced = match within {
+        Some(id) if version >= JOINS => {
+            let (produced, joined) = broker.produce_joining(id, &partition, batch)?;
+            joined.into_iter().for_each(|counts| waits_for(partition.clone(), counts));
+            produced
+        }
         Some(id) => broker.produce_in_transaction(id, &partition, batch).map_err(|error| abortable(error, version))?,
         None => partition.produce(batch)?,
     };
     if partition.end_offset() < produced.end_offset {
-        waits_for(partition.clone(), produced.end_offset);
+        waits_for(partition.clone(), Box::pin(partition.acknowledged(produced.end_offset)));
     }
     Ok(PartitionProduceResponse::default()
         .with_index(data.index)

@@ -1,4 +1,4 @@
-//! TxnOffsetCommit (28), versions 0 to 4: offsets of a group as part of a producer's transaction, each for itself; they count when it is
+//! TxnOffsetCommit (28), versions 0 to 5: offsets of a group as part of a producer's transaction, each for itself; they count when it is
 //! committed.
 //!
 //! - Which member the offsets come from is told from version 3 on, and then looked at as for OffsetCommit; but a rebalance that goes on
@@ -6,7 +6,7 @@
 //! - Leaders' epochs (2) are kept.
 //! - The transaction must be open and have the group in it: `TRANSACTION_ABORTABLE` (4), `INVALID_TXN_STATE` before. A fenced producer
 //!   hears `INVALID_PRODUCER_EPOCH`, in every version.
-//! - Groups that become part of a transaction by this alone come with version 5, which is left out.
+//! - From version 5 on (KIP-890) the group becomes part of the transaction by this alone, and may be what begins it.
 
 use std::collections::VecDeque;
 
@@ -21,6 +21,9 @@ use crate::server::connection::Client;
 use crate::server::header::Request;
 use crate::server::rights::Resource;
 use crate::server::shape::{Field, I16, I32, I64, TEXT, array};
+
+/// From this version on a group becomes part of a transaction by what is stored for it.
+const JOINS: i16 = 5;
 
 pub(in crate::server) const SHAPE: &[Field] =
     &[TEXT, TEXT, I64, I16, I32.from(3), TEXT.from(3), TEXT.from(3), array(&[TEXT, array(&[I32, I64, I32.from(2), TEXT])])];
@@ -49,7 +52,7 @@ pub(in crate::server) async fn answer(
     });
     let commits: Vec<_> = commits.collect();
     let code = |error: &Error| code(request.version, error);
-    let mut codes: VecDeque<i16> = match stored(client, &body, &commits).await {
+    let mut codes: VecDeque<i16> = match stored(client, request.version, &body, &commits).await {
         Ok(stored) => stored.iter().map(|one| one.as_ref().map_or_else(code, |()| 0)).collect(),
         Err(error) => commits.iter().map(|_| code(&error)).collect(),
     };
@@ -59,6 +62,7 @@ pub(in crate::server) async fn answer(
 /// Of nothing nobody hears.
 async fn stored(
     client: &Client,
+    version: i16,
     body: &TxnOffsetCommitRequest,
     commits: &[OffsetCommit<'_>],
 ) -> Result<Vec<Result<(), Error>>, Error> {
@@ -71,7 +75,11 @@ async fn stored(
         group_instance_id: body.group_instance_id.as_deref(),
     };
     let producer = (body.producer_id.0, body.producer_epoch);
-    client.shared.broker.txn_offset_commit(&body.transactional_id, producer, &body.group_id, who, commits).await
+    let (broker, id, group) = (&client.shared.broker, &body.transactional_id, &body.group_id);
+    match version {
+        JOINS.. => broker.txn_offset_commit_v2(id, producer, group, who, commits).await,
+        _ => broker.txn_offset_commit(id, producer, group, who, commits).await,
+    }
 }
 
 fn code(version: i16, error: &Error) -> i16 {

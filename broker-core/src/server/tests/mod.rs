@@ -29,6 +29,7 @@ mod sasl;
 mod tls;
 mod topics;
 mod transactional;
+mod transactional_v2;
 mod transactions;
 mod turns;
 
@@ -123,6 +124,12 @@ fn frame<R: KafkaRequest>(version: i16, correlation: i32, request: &R) -> BytesM
 fn versions<R: KafkaRequest>() -> std::ops::RangeInclusive<i16> {
     let api = APIS.iter().find(|api| api.key == R::KEY).expect("in the table");
     api.read_min..=api.max
+}
+
+/// The same without the last one, where that is for transactions of version 2.
+fn versions_of_v1<R: KafkaRequest>() -> std::ops::RangeInclusive<i16> {
+    let all = versions::<R>();
+    *all.start()..=all.end() - 1
 }
 
 fn name(topic: &'static str) -> TopicName {

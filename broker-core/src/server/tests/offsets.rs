@@ -10,7 +10,7 @@ use kafka_protocol::messages::{FetchRequest, GroupId, OffsetFetchRequest, Produc
 use kafka_protocol::protocol::StrBytes;
 
 use super::records::fetch;
-use super::{Bench, name, versions};
+use super::{Bench, name, versions, versions_of_v1};
 use crate::broker::{Broker, NewTopic};
 use crate::config::BrokerConfig;
 use crate::coordinator::group::{JoinGroup, MemberIdentity, OffsetCommit};
@@ -157,7 +157,7 @@ async fn what_the_coordinator_knows_nothing_of_is_refused_in_every_version() {
     let mut bench = Bench::new().await;
     let (old, x) = (producer(&bench).await, producer(&bench).await);
     assert_eq!(x, (old.0, old.1 + 1));
-    for version in versions::<TxnOffsetCommitRequest>() {
+    for version in versions_of_v1::<TxnOffsetCommitRequest>() {
         let none = if version < 4 { 48 } else { 120 };
         let mut try_as = async |request: TxnOffsetCommitRequest| {
             let codes = codes(&mut bench, version, &request).await;

@@ -11,16 +11,16 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::records::produce;
-use super::{Bench, name, versions};
+use super::{Bench, name, versions, versions_of_v1};
 use crate::record::BatchBuilder;
 
-type Producer = (i64, i16);
+pub(super) type Producer = (i64, i16);
 
-fn id(text: &'static str) -> TransactionalId {
+pub(super) fn id(text: &'static str) -> TransactionalId {
     TransactionalId(StrBytes::from_static_str(text))
 }
 
-fn within((id, epoch): Producer, sequence: i32) -> Bytes {
+pub(super) fn within((id, epoch): Producer, sequence: i32) -> Bytes {
     let mut builder = BatchBuilder::new();
     builder.producer(id, epoch, sequence);
     builder.transactional();
@@ -28,7 +28,7 @@ fn within((id, epoch): Producer, sequence: i32) -> Bytes {
     builder.build().freeze()
 }
 
-async fn init_as(bench: &mut Bench, version: i16, had: Option<Producer>) -> Result<Producer, i16> {
+pub(super) async fn init_as(bench: &mut Bench, version: i16, had: Option<Producer>) -> Result<Producer, i16> {
     let (had_id, had_epoch) = had.unwrap_or((-1, -1));
     let request = InitProducerIdRequest::default().with_transactional_id(Some(id("x"))).with_transaction_timeout_ms(60_000);
     let request = request.with_producer_id(ProducerId(had_id)).with_producer_epoch(had_epoch);
@@ -36,7 +36,7 @@ async fn init_as(bench: &mut Bench, version: i16, had: Option<Producer>) -> Resu
     if answer.error_code == 0 { Ok((answer.producer_id.0, answer.producer_epoch)) } else { Err(answer.error_code) }
 }
 
-async fn init(bench: &mut Bench) -> Producer {
+pub(super) async fn init(bench: &mut Bench) -> Producer {
     init_as(bench, 5, None).await.expect("given")
 }
 
@@ -64,14 +64,14 @@ async fn send(bench: &mut Bench, version: i16, transactional_id: Option<&'static
     bench.ask(version, &request).await.responses[0].partition_responses[0].error_code
 }
 
-fn stable(bench: &Bench, partition: i32) -> (i64, i64) {
+pub(super) fn stable(bench: &Bench, partition: i32) -> (i64, i64) {
     let partition = bench.broker.partition("t", partition).expect("there");
     (partition.stable_offset(), partition.end_offset())
 }
 
 #[tokio::test]
 async fn fact_43_what_is_committed_counts_in_all_partitions_with_one_marker_in_each() {
-    for version in versions::<EndTxnRequest>() {
+    for version in versions_of_v1::<EndTxnRequest>() {
         let mut bench = Bench::new().await;
         let producer = init_as(&mut bench, version, None).await.expect("given");
         assert_eq!(add(&mut bench, version.min(3), producer, &[("t", &[0, 1])]).await, [0, 0]);
@@ -122,7 +122,7 @@ async fn fact_42_who_came_before_is_fenced_and_told_so_as_its_version_knows() {
 async fn only_what_was_added_to_an_open_transaction_is_written() {
     let mut bench = Bench::new().await;
     let producer = init(&mut bench).await;
-    for version in versions::<ProduceRequest>() {
+    for version in versions_of_v1::<ProduceRequest>() {
         let not_within = if version < 11 { 48 } else { 120 };
         for (transactional_id, producer, code) in [
             (None, producer, 53),
@@ -177,7 +177,7 @@ async fn facts_48_and_51_ends_and_time_outs_are_answered_as_kafka_does() {
         assert_eq!((end(&mut bench, version, producer, true).await, end(&mut bench, version, (99, 0), true).await), (48, 49));
     }
     assert_eq!(add(&mut bench, 0, producer, &[("t", &[0])]).await, [0]);
-    for version in versions::<EndTxnRequest>() {
+    for version in versions_of_v1::<EndTxnRequest>() {
         let ends = (end(&mut bench, version, producer, true).await, end(&mut bench, version, producer, false).await);
         assert_eq!(ends, (0, 48), "version {version}");
     }
