@@ -5,6 +5,7 @@ import java.time.Duration;
 import java.util.*;
 import java.util.concurrent.*;
 import java.util.stream.*;
+import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
 import org.apache.kafka.common.*;
@@ -77,6 +78,11 @@ public class JavaAgent {
                     producer.sendOffsetsToTransaction(Map.of(new TopicPartition(source, 0), next), consumer.groupMetadata());
                     end(producer, words.get(5));
                     return told(found);
+                }
+            }
+            case "epoch" -> {
+                try (var admin = Admin.create(settings())) {
+                    return String.valueOf(admin.describeTransactions(words).description(words.get(0)).get().producerEpoch());
                 }
             }
             default -> throw new IllegalArgumentException("no command '" + command + "'");

@@ -11,6 +11,8 @@ and why. Its commands:
     transform NAME GROUP SOURCE TARGET COUNT commit|abort
                                         as a new member of the group reads so many records of SOURCE-0, and in one transaction sends
                                         them in capitals to TARGET-0 and the offset to go on from; `VALUE@OFFSET`... of what it read
+    epoch ID                            that the id's producer has, as an administrator is told: only of clients that know of transactions
+                                        with an epoch each
 """
 
 import os
@@ -108,6 +110,19 @@ def transaction_consume_transform_produce():
     equal(AGENT.ask("transform", "t", group, source, target, 5, "commit"), second)
     equal(committed(group, source), 13)
     equal(AGENT.ask("read", "committed", target, 0, 10), at(6, values("V", 5)) + at(12, values("W", 5)))
+
+
+if os.environ["CLIENT"] in ("java", "franz"):
+
+    @scenario
+    def transaction_each_with_an_epoch():
+        name, id = create("txn-epochs"), topic("id")
+        AGENT.ask("producer", "e", id, LONG)
+        (first,) = AGENT.ask("epoch", id)
+        for end in "commit", "abort", "commit":
+            AGENT.sends("e", end, (name, 0, [end]))
+        equal(AGENT.ask("epoch", id), [str(int(first) + 3)])
+        equal(AGENT.ask("read", "committed", name, 0, 2), ["commit@0", "commit@4"])
 
 
 @scenario

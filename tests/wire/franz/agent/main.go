@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -128,6 +129,13 @@ func answer(ctx context.Context, words []string) string {
 		return read(ctx, words)
 	case "transform":
 		return transform(ctx, words)
+	case "epoch":
+		one, err := kgo.NewClient(seeds())
+		must(err)
+		defer one.Close()
+		described, err := kadm.NewClient(one).DescribeTransactions(ctx, words[0])
+		must(err)
+		return fmt.Sprint(described[words[0]].ProducerEpoch)
 	default:
 		panic(fmt.Errorf("no command '%s'", command))
 	}
