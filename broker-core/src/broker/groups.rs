@@ -242,8 +242,13 @@ impl Broker {
     ) -> impl Future<Output = Result<Vec<Result<(), Error>>, Error>> + Send + use<> {
         let partition = self.offsets_partition(group);
         let act = |within: &Transaction| self.store_within(within, producer, group, who, offsets);
-        let stored = self.joining_transaction(transactional_id, producer, &partition, act);
-        when_they_count(stored.map(|((stored, own), joined)| (stored, joined.into_iter().chain(own).collect())))
+        let stored =
+            self.join_transaction(transactional_id, producer, std::slice::from_ref(&partition)).and_then(|mut counts| {
+                let (stored, own) = self.in_transaction(transactional_id, producer, &partition, act)?;
+                counts.extend(own);
+                Ok((stored, counts))
+            });
+        when_they_count(stored)
     }
 
     /// Behind what became of each, what to wait for until they count, if there is something.

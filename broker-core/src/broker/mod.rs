@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use open::BrokerBuilder;
 pub use topics::{NewTopic, TopicDescription};
 #[cfg(feature = "server")]
-pub(crate) use transactions::Counts;
+pub(crate) use transactions::{Counts, writer};
 
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorCode, Named};

@@ -15,8 +15,13 @@ use crate::runtime::{Participants, shard_of};
 /// Something that has to count before what was done does.
 pub(crate) type Counts = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
+/// Whether a batch is a transaction's.
+fn is_within(batch: &[u8]) -> bool {
+    batch.len() >= at::RECORDS && header::i16(batch, at::ATTRIBUTES) & TRANSACTIONAL_BIT != 0
+}
+
 /// The producer that a whole batch says.
-fn writer(batch: &[u8]) -> Producer {
+pub(crate) fn writer(batch: &[u8]) -> Producer {
     (header::i64(batch, at::PRODUCER_ID), header::i16(batch, at::PRODUCER_EPOCH))
 }
 
@@ -170,19 +175,17 @@ impl Broker {
         act(shard.transactions().check(transactional_id, producer, partition)?)
     }
 
-    /// Does something that belongs to a producer's transaction, of which the partition becomes part if it is not: it may be what begins the
-    /// transaction. Behind what it came to, what has to count before that does.
-    pub(crate) fn joining_transaction<T>(
+    /// Partitions become part of a producer's transaction, if they are not: they may be what begins it. What has to count before anything
+    /// that is written there does.
+    pub(crate) fn join_transaction(
         &self,
         transactional_id: &str,
         producer: Producer,
-        partition: &TopicPartition,
-        act: impl FnOnce(&Transaction) -> Result<T, Error>,
-    ) -> Result<(T, Vec<Counts>), Error> {
-        let partitions = std::slice::from_ref(partition);
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Counts>, Error> {
         let mut shard = self.0.transactions.shard(transactional_id);
-        let joined = shard.add_partitions(transactional_id, producer, partitions)?;
-        let done = shard.transactions().get(transactional_id).map(act).transpose()?;
+        let joined =
+            shard.add_partitions(transactional_id, producer, partitions).map_err(|error| invalid_epoch("not joined", error))?;
         let log = shard.partition().filter(|_| joined).cloned();
         drop(shard);
         let mut counts: Vec<Counts> = Vec::new();
@@ -191,10 +194,7 @@ impl Broker {
             counts.extend(offsets.iter().map(|one| -> Counts { Box::pin(one.made_durable()) }));
             counts.extend(log.unacknowledged().map(|end| -> Counts { Box::pin(log.acknowledged(end)) }));
         }
-        let gone = || {
-            Error::new(ErrorCode::InvalidProducerIdMapping, format!("transactional id '{transactional_id}': it has no producer"))
-        };
-        Ok((done.ok_or_else(gone)?, counts))
+        Ok(counts)
     }
 
     /// Appends a batch as part of its producer's transaction. `TRANSACTION_ABORTABLE` says that there is none, or that the partition is
@@ -205,7 +205,7 @@ impl Broker {
         partition: &PartitionHandle,
         batch: BytesMut,
     ) -> Result<Produced, Error> {
-        if batch.len() < at::RECORDS || header::i16(&batch, at::ATTRIBUTES) & TRANSACTIONAL_BIT == 0 {
+        if !is_within(&batch) {
             return partition.produce(batch);
         }
         let id = partition.topic_partition();
@@ -247,7 +247,14 @@ impl Broker {
         partition: &PartitionHandle,
         batch: BytesMut,
     ) -> impl Future<Output = Result<Produced, Error>> + Send + use<> {
-        let produced = self.produce_joining(transactional_id, partition, batch);
+        let joined = match is_within(&batch) {
+            true => {
+                let within = std::slice::from_ref(partition.topic_partition());
+                self.join_transaction(transactional_id, writer(&batch), within)
+            }
+            false => Ok(Vec::new()),
+        };
+        let produced = joined.and_then(|counts| Ok((self.produce_in_transaction(transactional_id, partition, batch)?, counts)));
         let partition = partition.clone();
         async move {
             let (produced, counts) = produced?;
@@ -256,20 +263,6 @@ impl Broker {
             }
             partition.acknowledged(produced.end_offset).await.map(|()| produced)
         }
-    }
-
-    pub(crate) fn produce_joining(
-        &self,
-        transactional_id: &str,
-        partition: &PartitionHandle,
-        batch: BytesMut,
-    ) -> Result<(Produced, Vec<Counts>), Error> {
-        if batch.len() < at::RECORDS || header::i16(&batch, at::ATTRIBUTES) & TRANSACTIONAL_BIT == 0 {
-            return Ok((partition.produce(batch)?, Vec::new()));
-        }
-        let id = partition.topic_partition();
-        let produced = self.joining_transaction(transactional_id, writer(&batch), id, |_| partition.produce(batch));
-        produced.map_err(|error| invalid_epoch("not produced", error))
     }
 
     /// Commits or aborts a producer's transaction. It is decided when this is called; the future completes when all partitions

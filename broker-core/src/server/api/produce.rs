@@ -11,6 +11,8 @@
 //!   `TRANSACTION_ABORTABLE` (11) otherwise, `INVALID_TXN_STATE` before. From version 12 on the partition becomes part of the
 //!   transaction by this alone, and the first one begins it (KIP-890).
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -21,8 +23,9 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{millis, text};
-use crate::broker::{Broker, Counts};
+use crate::broker::{Broker, Counts, writer};
 use crate::error::{Error, ErrorCode};
+use crate::id::TopicPartition;
 use crate::partition::PartitionHandle;
 use crate::quota::QuotaKind;
 use crate::record::{Batch, CONTROL_BIT, Codec, TRANSACTIONAL_BIT, at, header};
@@ -46,8 +49,13 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
     let sent = sent.map(|data| data.records.as_ref().map_or(0, |records| records.len())).sum();
     let throttled = client.take_of_quota(QuotaKind::Produce, request, sent);
     let within = body.transactional_id.as_ref().map(|id| id.as_str());
+    let deadline = Instant::now() + Duration::from_millis(millis(body.timeout_ms));
+    let outside = match within {
+        Some(id) if request.version >= JOINS && acceptable.is_ok() => join(client, id, &body, deadline).await,
+        _ => BTreeMap::new(),
+    };
     let mut first_error = None;
-    let mut waits: Vec<Waits> = Vec::new();
+    let mut waits = Vec::new();
     let topics = body.topic_data.into_iter().enumerate().map(|(place, topic)| {
         let acceptable = acceptable
             .as_ref()
@@ -55,9 +63,9 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
             .and_then(|()| client.check(Operation::Write, Resource::Topic(&topic.name)));
         let one = |(inner, data): (usize, PartitionProduceData)| {
             let index = data.index;
-            let mut waits_for = |partition, counts| waits.push(Waits { place: (place, inner), partition, counts });
+            let mut waits_for = |partition, end| waits.push(Waits { place: (place, inner), partition, end });
             let produced = match &acceptable {
-                Ok(()) => produce(&client.shared.broker, &topic.name, data, within, request.version, &mut waits_for),
+                Ok(()) => produce(&client.shared.broker, &topic.name, data, (within, &outside), request.version, &mut waits_for),
                 Err(error) => Err(Error::new(error.code(), error.to_string())),
             };
             produced.unwrap_or_else(|error| {
@@ -69,10 +77,9 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
         TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(partitions)
     });
     let mut response = ProduceResponse::default().with_responses(topics.collect()).with_throttle_time_ms(throttled);
-    let deadline = Instant::now() + Duration::from_millis(millis(body.timeout_ms));
-    for Waits { place, partition, counts } in waits {
+    for Waits { place, partition, end } in waits {
         // Without acks as well: an error has to be told.
-        let error = match timeout_at(deadline, counts).await {
+        let error = match timeout_at(deadline, partition.acknowledged(end)).await {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => {
                 first_error.get_or_insert_with(|| error.to_string());
@@ -95,7 +102,7 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
 struct Waits {
     place: (usize, usize),
     partition: PartitionHandle,
-    counts: Counts,
+    end: i64,
 }
 
 /// The write stands, but the disk takes longer than the client waits.
@@ -118,9 +125,9 @@ fn produce(
     broker: &Broker,
     topic: &str,
     data: PartitionProduceData,
-    within: Option<&str>,
+    (within, outside): (Option<&str>, &Outside),
     version: i16,
-    waits_for: &mut impl FnMut(PartitionHandle, Counts),
+    waits_for: &mut impl FnMut(PartitionHandle, i64),
 ) -> Result<PartitionProduceResponse, Error> {
     let partition: PartitionHandle =
         broker.partition(topic, data.index).map_err(|error| match broker.topic(topic).is_some_and(|topic| topic.internal) {
@@ -136,16 +143,14 @@ fn produce(
     // The request's bytes belong to all its partitions; a batch is stamped, so it needs bytes of its own.
     let batch = BytesMut::from(&records[..]);
     let produced = match within {
-        Some(id) if version >= JOINS => {
-            let (produced, joined) = broker.produce_joining(id, &partition, batch)?;
-            joined.into_iter().for_each(|counts| waits_for(partition.clone(), counts));
-            produced
+        Some(_) if let Some(error) = outside.get(&writer(&batch)).filter(|_| is_within(&batch)) => {
+            return Err(Error::new(error.code(), error.to_string()));
         }
         Some(id) => broker.produce_in_transaction(id, &partition, batch).map_err(|error| abortable(error, version))?,
         None => partition.produce(batch)?,
     };
     if partition.end_offset() < produced.end_offset {
-        waits_for(partition.clone(), Box::pin(partition.acknowledged(produced.end_offset)));
+        waits_for(partition.clone(), produced.end_offset);
     }
     Ok(PartitionProduceResponse::default()
         .with_index(data.index)
@@ -162,12 +167,59 @@ fn abortable(error: Error, version: i16) -> Error {
     }
 }
 
+/// Whether a whole batch is a transaction's.
+fn is_within(records: &[u8]) -> bool {
+    let attributes = header::i16(records, at::ATTRIBUTES);
+    attributes & TRANSACTIONAL_BIT != 0 && attributes & CONTROL_BIT == 0
+}
+
+/// Why producers cannot have their partitions in their transactions.
+type Outside = BTreeMap<(i64, i16), Error>;
+
+/// The partitions that a request writes to become part of the transactions of who writes: all of one at once, for its coordinator writes
+/// all that it has each time. It counts before anything is written.
+async fn join(client: &Client, id: &str, body: &ProduceRequest, deadline: Instant) -> Outside {
+    let mut joining: BTreeMap<(i64, i16), Vec<TopicPartition>> = BTreeMap::new();
+    for topic in &body.topic_data {
+        if client.check(Operation::Write, Resource::Topic(&topic.name)).is_err() {
+            continue;
+        }
+        let name: Arc<str> = Arc::from(topic.name.as_str());
+        for data in &topic.partition_data {
+            let (records, partition) =
+                (data.records.as_deref().unwrap_or_default(), TopicPartition::new(name.clone(), data.index));
+            let sound = check_batch(&topic.name, data.index, records, Some(id)).is_ok() && is_within(records);
+            if sound && client.shared.broker.check_may_hold_transaction(&partition).is_ok() {
+                joining.entry(writer(records)).or_default().push(partition);
+            }
+        }
+    }
+    let mut outside = Outside::new();
+    for (producer, partitions) in joining {
+        let error = match client.shared.broker.join_transaction(id, producer, &partitions) {
+            Err(error) => Some(error),
+            Ok(counts) => all_count(counts, deadline, body.timeout_ms).await.err(),
+        };
+        outside.extend(error.map(|error| (producer, error)));
+    }
+    outside
+}
+
+async fn all_count(counts: Vec<Counts>, deadline: Instant, timeout_ms: i32) -> Result<(), Error> {
+    for one in counts {
+        timeout_at(deadline, one).await.unwrap_or_else(|_| {
+            let text = format!("the transaction that this belongs to is not durable within {timeout_ms} ms: nothing is written");
+            Err(Error::new(ErrorCode::RequestTimedOut, text))
+        })?;
+    }
+    Ok(())
+}
+
 /// Whether there is a whole batch, of the one format that is taken; one of a transaction, if the request has its id.
 fn check_batch(topic: &str, index: i32, records: &[u8], within: Option<&str>) -> Result<(), Error> {
     let magic = records.get(at::MAGIC).copied();
     if records.len() >= at::RECORDS && magic == Some(MAGIC) {
-        let attributes = header::i16(records, at::ATTRIBUTES);
-        if attributes & TRANSACTIONAL_BIT != 0 && attributes & CONTROL_BIT == 0 && within.is_none() {
+        if is_within(records) && within.is_none() {
             // Kafka's answer: nobody may write in the transaction of no id.
             let text = format!("{topic}-{index}: a batch of a transaction, but no transactional id");
             return Err(Error::new(ErrorCode::TransactionalIdAuthorizationFailed, text));

@@ -1,13 +1,15 @@
 //! Transactions of version 2 (KIP-890) over the wire: partitions and groups join by what is written, and each transaction has an epoch of its
 //! own. Facts are those of the conformance list.
 
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic};
-use kafka_protocol::messages::{ApiVersionsRequest, EndTxnRequest, GroupId, ProducerId, TxnOffsetCommitRequest};
+use kafka_protocol::messages::{ApiVersionsRequest, EndTxnRequest, GroupId, ProduceRequest, ProducerId, TxnOffsetCommitRequest};
 use kafka_protocol::protocol::StrBytes;
 
 use super::records::produce;
 use super::transactional::{Producer, id, init, init_as, stable, within};
 use super::{Bench, name};
+use crate::broker::NewTopic;
 use crate::id::TopicPartition;
 
 async fn send(bench: &mut Bench, partition: i32, producer: Producer, sequence: i32) -> i16 {
@@ -142,4 +144,32 @@ async fn what_is_refused_writes_nothing() {
     assert_eq!(ask("t", 0, Some("other")).await, 49);
     assert_eq!(bench.broker.describe_transaction("x").expect("known").state.name(), "Empty");
     assert_eq!((stable(&bench, 0), stable(&bench, 1)), ((0, 0), (0, 0)));
+}
+
+/// The coordinator writes all that a transaction holds each time that it grows.
+#[tokio::test]
+async fn all_partitions_of_a_request_join_at_once() {
+    let mut bench = Bench::new().await;
+    bench.broker.create_topic(&NewTopic::new("wide").partitions(1000)).expect("made");
+    let producer = init(&mut bench).await;
+    let kept = |bench: &Bench| -> i64 {
+        let all = (0..50).filter_map(|number| bench.broker.partition_to_read("__transaction_state", number).expect("there"));
+        all.map(|log| log.end_offset()).sum()
+    };
+    let before = kept(&bench);
+    let data = |index| PartitionProduceData::default().with_index(index).with_records(Some(within(producer, 0)));
+    let topic = TopicProduceData::default().with_name(name("wide")).with_partition_data((0..1000).map(data).collect());
+    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1000).with_transactional_id(Some(id("x")));
+    let told = bench.ask(12, &request.with_topic_data(vec![topic])).await;
+    assert!(told.responses[0].partition_responses.iter().all(|one| one.error_code == 0));
+    assert_eq!(kept(&bench) - before, 1, "records of the coordinator");
+    assert_eq!(bench.broker.describe_transaction("x").expect("known").partitions.len(), 1000);
+    // Two producers in one request: each is told for itself.
+    let strange = PartitionProduceData::default().with_index(1).with_records(Some(within((producer.0, 7), 0)));
+    let own = PartitionProduceData::default().with_index(0).with_records(Some(within(producer, 1)));
+    let topic = TopicProduceData::default().with_name(name("wide")).with_partition_data(vec![own, strange]);
+    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1000).with_transactional_id(Some(id("x")));
+    let told = bench.ask(12, &request.with_topic_data(vec![topic])).await;
+    let codes: Vec<_> = told.responses[0].partition_responses.iter().map(|one| one.error_code).collect();
+    assert_eq!(codes, [0, 47]);
 }
