@@ -123,10 +123,16 @@ impl Settings {
             "num.partitions" => into(&mut broker.num_partitions, name, value),
             "partitions.max" => into(&mut broker.partitions_max, name, value),
             "auto.create.topics.enable" => into(&mut broker.auto_create_topics_enable, name, value),
+            "message.decompressed.bytes.max" => into(&mut broker.message_decompressed_bytes_max, name, value),
+            "log.retention.check.interval.ms" => into(&mut broker.log_retention_check_interval_ms, name, value),
+            "log.flush.offset.checkpoint.interval.ms" => into(&mut broker.log_flush_offset_checkpoint_interval_ms, name, value),
+            "log.open.files.max" => into(&mut broker.log_open_files_max, name, value),
             "log.cleaner.backoff.ms" => into(&mut broker.log_cleaner_backoff_ms, name, value),
             "log.cleaner.dedupe.buffer.size" => into(&mut broker.log_cleaner_dedupe_buffer_size, name, value),
             "offsets.topic.num.partitions" => into(&mut broker.offsets_topic_num_partitions, name, value),
             "offsets.topic.segment.bytes" => into(&mut broker.offsets_topic_segment_bytes, name, value),
+            "offsets.retention.minutes" => into(&mut broker.offsets_retention_minutes, name, value),
+            "offsets.retention.check.interval.ms" => into(&mut broker.offsets_retention_check_interval_ms, name, value),
             "offset.metadata.max.bytes" => into(&mut broker.offset_metadata_max_bytes, name, value),
             "group.min.session.timeout.ms" => into(&mut broker.group_min_session_timeout_ms, name, value),
             "group.max.session.timeout.ms" => into(&mut broker.group_max_session_timeout_ms, name, value),
@@ -134,14 +140,16 @@ impl Settings {
             "group.max.size" => into(&mut broker.group_max_size, name, value),
             _ => match broker.topic_defaults.set_default(name, value) {
                 Some(set) => set,
-                None => set_transactions(broker, name, value),
+                None => set_producers(broker, name, value),
             },
         }
     }
 }
 
-fn set_transactions(broker: &mut BrokerConfig, name: &str, value: &str) -> Result<(), String> {
+fn set_producers(broker: &mut BrokerConfig, name: &str, value: &str) -> Result<(), String> {
     match name {
+        "producer.id.expiration.ms" => into(&mut broker.producer_id_expiration_ms, name, value),
+        "producer.id.expiration.check.interval.ms" => into(&mut broker.producer_id_expiration_check_interval_ms, name, value),
         "transaction.max.timeout.ms" => into(&mut broker.transaction_max_timeout_ms, name, value),
         "transactional.id.expiration.ms" => into(&mut broker.transactional_id_expiration_ms, name, value),
         "transaction.state.log.num.partitions" => into(&mut broker.transaction_state_log_num_partitions, name, value),
@@ -209,6 +217,16 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} in {told}");
         }
+    }
+
+    #[tokio::test]
+    async fn every_setting_that_the_broker_tells_of_can_be_given() {
+        let told = broker_core::Broker::in_memory().describe_broker_configs();
+        let refused = told.iter().filter_map(|entry| {
+            let flag = format!("{}={}", entry.name, entry.value);
+            Settings::read(None, &[flag]).err()
+        });
+        assert_eq!(refused.collect::<Vec<_>>(), Vec::<String>::new());
     }
 
     #[test]
