@@ -19,13 +19,15 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::accept::{Door, Shared};
 use super::config::SecurityProtocol;
 use super::dispatch::{Done, answer};
-use super::frame::{self, READ_BYTES, Room};
+use super::frame::{self, Limit, READ_BYTES, Room};
 use super::header::Request;
 use super::memory::Share;
 use super::outgoing::Outgoing;
 use super::rights::Subject;
 use super::session::{Session, Standing};
 use super::tls::Tls;
+#[cfg(feature = "tls")]
+use super::tls::in_the_clear;
 use crate::error::ErrorCode;
 use crate::quota::QuotaKind;
 
@@ -102,10 +104,14 @@ impl Client {
     }
 
     /// The largest request: little from who has not said who it is.
-    fn request_max_bytes(&self) -> usize {
-        let config = &self.shared.config;
-        let most = config.socket_request_max_bytes;
-        if self.session.logs_in_since().is_none() { most } else { most.min(config.sasl_server_max_receive_size) }
+    fn request_max(&self) -> Limit {
+        let (config, logs_in) = (&self.shared.config, self.session.logs_in_since().is_some());
+        match config.sasl_server_max_receive_size {
+            bytes if logs_in && bytes < config.socket_request_max_bytes => {
+                Limit { bytes, setting: "sasl.server.max.receive.size" }
+            }
+            _ => Limit { bytes: config.socket_request_max_bytes, setting: "socket.request.max.bytes" },
+        }
     }
 
     /// Where the client is, as Kafka writes it.
@@ -185,6 +191,10 @@ async fn serve_under(tls: Tls, stream: TcpStream, client: Client, mut stopped: w
             }
             Err(cause) => tracing::warn!(target: "broker_core::server", %peer, cause, "nobody is known by this certificate"),
         },
+        Ok(Err(error)) if in_the_clear(&error) => {
+            let text = "no TLS with this client: it speaks in the clear, so its security.protocol is wrong";
+            tracing::warn!(target: "broker_core::server", %peer, "{text}");
+        }
         Ok(Err(error)) => tracing::warn!(target: "broker_core::server", %peer, %error, "no TLS with this client"),
         Err(_) => {
             tracing::warn!(target: "broker_core::server", %peer, "TLS was not agreed on within connections.authentication.max.ms")
@@ -251,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn answer_what_is_there(&mut self, client: &Client) -> Result<(), End> {
-        while let Some(frame) = frame::take(&mut self.incoming, client.request_max_bytes())? {
+        while let Some(frame) = frame::take(&mut self.incoming, client.request_max())? {
             // Who sends many requests at once that wait for nothing leaves others their turn.
             consume_budget().await;
             self.arriving = None;
@@ -400,7 +410,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let (mut resting, pool) = (false, self.requests.pool().clone());
         loop {
-            let room = if resting { REST_BYTES } else { self.room.next(&self.incoming, client.request_max_bytes()) };
+            let room = if resting { REST_BYTES } else { self.room.next(&self.incoming, client.request_max()) };
             let freed = pool.freed();
             let reads = self.requests.try_set(self.requests.held().max(self.incoming.len() + room));
             if reads {

@@ -13,12 +13,29 @@ const FIRST_READ_BYTES: usize = 4 * 1024;
 pub(super) enum FrameError {
     #[error("a request's size is {0}")]
     Negative(i32),
-    #[error("a request of {size} bytes is over socket.request.max.bytes ({limit})")]
-    TooLarge { size: usize, limit: usize },
+    #[error("a request of {size} bytes is over {} ({}){}", .limit.setting, .limit.bytes, hint(*.size))]
+    TooLarge { size: usize, limit: Limit },
+}
+
+/// The largest frame, and the setting that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit {
+    pub bytes: usize,
+    pub setting: &'static str,
+}
+
+/// TLS begins with a record's type, 22, and its version.
+fn hint(size: usize) -> &'static str {
+    match (size as u32).to_be_bytes() {
+        [22, 3, 0..=4, _] => {
+            ": these are the first bytes of TLS, which this port does not speak: a client's security.protocol is wrong"
+        }
+        _ => "",
+    }
 }
 
 /// The next whole frame, if it is there.
-pub(super) fn take(incoming: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, FrameError> {
+pub(super) fn take(incoming: &mut BytesMut, limit: Limit) -> Result<Option<Bytes>, FrameError> {
     let Some(size) = next_size(incoming, limit)? else { return Ok(None) };
     if incoming.len() < 4 + size {
         return Ok(None);
@@ -27,12 +44,12 @@ pub(super) fn take(incoming: &mut BytesMut, limit: usize) -> Result<Option<Bytes
     Ok(Some(incoming.split_to(size).freeze()))
 }
 
-fn next_size(incoming: &BytesMut, limit: usize) -> Result<Option<usize>, FrameError> {
+fn next_size(incoming: &BytesMut, limit: Limit) -> Result<Option<usize>, FrameError> {
     let Some(head) = incoming.first_chunk::<4>() else { return Ok(None) };
     let size = i32::from_be_bytes(*head);
     match usize::try_from(size) {
         Err(_) => Err(FrameError::Negative(size)),
-        Ok(size) if size > limit => Err(FrameError::TooLarge { size, limit }),
+        Ok(size) if size > limit.bytes => Err(FrameError::TooLarge { size, limit }),
         Ok(size) => Ok(Some(size)),
     }
 }
@@ -54,7 +71,7 @@ impl Room {
     }
 
     /// For the rest of a frame that has begun, but not for what its length merely claims.
-    pub fn next(self, incoming: &BytesMut, limit: usize) -> usize {
+    pub fn next(self, incoming: &BytesMut, limit: Limit) -> usize {
         let missing = match next_size(incoming, limit) {
             Ok(Some(size)) => (4 + size).saturating_sub(incoming.len()),
             Ok(None) | Err(_) => 0,
@@ -75,15 +92,19 @@ impl Room {
 mod tests {
     use super::*;
 
+    const fn limit(bytes: usize) -> Limit {
+        Limit { bytes, setting: "socket.request.max.bytes" }
+    }
+
     #[test]
     fn frames_are_cut_where_they_end() {
         let mut incoming = BytesMut::from(&[0, 0, 0, 2, 7, 8, 0, 0, 0, 0, 0, 0, 0, 3, 1][..]);
-        assert_eq!(take(&mut incoming, 100), Ok(Some(Bytes::from_static(&[7, 8]))));
-        assert_eq!(take(&mut incoming, 100), Ok(Some(Bytes::new())));
-        assert_eq!(take(&mut incoming, 100), Ok(None), "three bytes are announced, one is there");
+        assert_eq!(take(&mut incoming, limit(100)), Ok(Some(Bytes::from_static(&[7, 8]))));
+        assert_eq!(take(&mut incoming, limit(100)), Ok(Some(Bytes::new())));
+        assert_eq!(take(&mut incoming, limit(100)), Ok(None), "three bytes are announced, one is there");
         incoming.extend_from_slice(&[2, 3]);
-        assert_eq!(take(&mut incoming, 100), Ok(Some(Bytes::from_static(&[1, 2, 3]))));
-        assert_eq!((take(&mut incoming, 100), incoming.len()), (Ok(None), 0));
+        assert_eq!(take(&mut incoming, limit(100)), Ok(Some(Bytes::from_static(&[1, 2, 3]))));
+        assert_eq!((take(&mut incoming, limit(100)), incoming.len()), (Ok(None), 0));
     }
 
     #[test]
@@ -91,21 +112,21 @@ mod tests {
         for (head, refused) in [
             ([0xff, 0xff, 0xff, 0xff], FrameError::Negative(-1)),
             // A TLS client's first bytes.
-            ([0x16, 0x03, 0x01, 0x02], FrameError::TooLarge { size: 369_295_618, limit: 100 }),
-            ([0, 0, 0, 101], FrameError::TooLarge { size: 101, limit: 100 }),
+            ([0x16, 0x03, 0x01, 0x02], FrameError::TooLarge { size: 369_295_618, limit: limit(100) }),
+            ([0, 0, 0, 101], FrameError::TooLarge { size: 101, limit: limit(100) }),
         ] {
-            assert_eq!(take(&mut BytesMut::from(&head[..]), 100), Err(refused));
+            assert_eq!(take(&mut BytesMut::from(&head[..]), limit(100)), Err(refused));
         }
     }
 
     #[test]
     fn room_follows_what_has_arrived() {
-        let (limit, room) = (100 << 20, Room::default());
-        let mut incoming = BytesMut::from(&(limit as i32).to_be_bytes()[..]);
+        let (limit, room) = (limit(100 << 20), Room::default());
+        let mut incoming = BytesMut::from(&(limit.bytes as i32).to_be_bytes()[..]);
         assert_eq!(room.next(&incoming, limit), EAGER_BYTES, "for four bytes");
         incoming.resize(3 * EAGER_BYTES, 0);
         assert_eq!(room.next(&incoming, limit), 3 * EAGER_BYTES, "as much again");
-        incoming.resize(4 + limit, 0);
+        incoming.resize(4 + limit.bytes, 0);
         assert_eq!(room.next(&incoming, limit), FIRST_READ_BYTES);
     }
 

@@ -15,6 +15,17 @@ pub enum ClientAuth {
     Required,
 }
 
+impl ClientAuth {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Requested => "requested",
+            Self::Required => "required",
+        }
+    }
+}
+
 impl FromStr for ClientAuth {
     type Err = String;
 
@@ -47,7 +58,7 @@ pub struct SslConfig {
 }
 
 #[cfg(feature = "tls")]
-pub(super) use built::Tls;
+pub(super) use built::{Tls, in_the_clear};
 
 #[cfg(feature = "tls")]
 mod built {
@@ -79,8 +90,11 @@ mod built {
         }
     }
 
-    fn read(path: &Path, setting: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(path).map_err(|error| format!("{setting} = {}: {error}", path.display()))
+    const KEYSTORE: &str = "a PEM file with the private key and the certificates up to the authority";
+    const TRUSTSTORE: &str = "a PEM file with the authorities that sign clients' certificates";
+
+    fn read(path: &Path, setting: &str, expected: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(path).map_err(|error| format!("{setting} = {}: {error}; it is {expected}", path.display()))
     }
 
     fn certificates(pem: &[u8], setting: &str) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -149,23 +163,26 @@ mod built {
         }
     }
 
+    /// Whether TLS failed since a client sent what is none: a request of Kafka's, as it seems.
+    pub fn in_the_clear(error: &std::io::Error) -> bool {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        matches!(cause, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
+    }
+
     type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
     fn own(config: &SslConfig) -> Result<Own, String> {
         match (&config.keystore_location, &config.keystore) {
             (Some(path), None) => {
                 let setting = format!("ssl.keystore.location = {}", path.display());
-                let pem = read(path, "ssl.keystore.location")?;
+                let pem = read(path, "ssl.keystore.location", KEYSTORE)?;
                 Ok((certificates(&pem, &setting)?, key(&pem, &setting)?))
             }
             (None, Some((own, chain))) => {
                 Ok((certificates(chain.as_bytes(), "ssl.keystore.certificate.chain")?, key(own.as_bytes(), "ssl.keystore.key")?))
             }
             (Some(_), Some(_)) => Err("ssl.keystore.location and ssl.keystore.key: give one of them".to_owned()),
-            (None, None) => {
-                Err("a port with TLS needs ssl.keystore.location (or ssl.keystore.key and ssl.keystore.certificate.chain)"
-                    .to_owned())
-            }
+            (None, None) => Err(format!("a port with TLS needs ssl.keystore.location: {KEYSTORE}")),
         }
     }
 
@@ -176,7 +193,7 @@ mod built {
         }
         let (pem, setting) = match (&config.truststore_location, &config.truststore_certificates) {
             (Some(path), None) => {
-                (read(path, "ssl.truststore.location")?, format!("ssl.truststore.location = {}", path.display()))
+                (read(path, "ssl.truststore.location", TRUSTSTORE)?, format!("ssl.truststore.location = {}", path.display()))
             }
             (None, Some(text)) => (text.clone().into_bytes(), "ssl.truststore.certificates".to_owned()),
             (Some(_), Some(_)) => {

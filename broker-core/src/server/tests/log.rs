@@ -8,7 +8,7 @@ use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{GroupId, InitProducerIdRequest, JoinGroupRequest, TransactionalId, WriteTxnMarkersRequest};
 use kafka_protocol::protocol::StrBytes;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -131,6 +131,31 @@ async fn what_clients_name_things_is_no_line_of_the_log() {
     assert!(lines().iter().filter(|line| line.contains("all is well")).count() >= 3, "{:?}", lines());
     let raw: Vec<_> = lines().into_iter().filter(|line| line.contains('\n')).collect();
     assert!(raw.is_empty(), "{raw:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_names_the_setting_and_tls_in_the_clear_is_told() {
+    let heard = Heard::default();
+    let _hears = tracing::subscriber::set_default(heard.clone());
+    let listen = "SASL_PLAINTEXT://127.0.0.1:0".to_owned();
+    let bench = Bench::with(ServerConfig { listen, ..ServerConfig::default() }).await;
+    for (head, told) in [
+        ([0, 8, 0, 1], "a request of 524289 bytes is over sasl.server.max.receive.size (524288)"),
+        (
+            [0x16, 3, 1, 2],
+            "these are the first bytes of TLS, which this port does not speak: a client's security.protocol is wrong",
+        ),
+    ] {
+        let mut stream = TcpStream::connect(bench.server.address()).await.expect("connected");
+        stream.write_all(&head).await.expect("written");
+        assert!(stream.read_u8().await.is_err(), "closed");
+        let deadline = Instant::now() + DEADLINE;
+        while !heard.1.lock().expect("sound").iter().any(|line| line.contains(told)) {
+            let lines = heard.1.lock().expect("sound").clone();
+            assert!(Instant::now() < deadline, "still waiting for '{told}': {lines:?}");
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 #[tokio::test]

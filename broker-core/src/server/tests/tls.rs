@@ -20,6 +20,7 @@ use super::frame;
 use crate::broker::{Broker, NewTopic};
 use crate::security::{Operation, Pattern, Permission, ResourceKind, Rule};
 use crate::server::rights::AUTHORIZER;
+use crate::server::tls::{Tls, in_the_clear};
 use crate::server::{ClientAuth, Server, ServerConfig, SslConfig};
 
 /// How long anything may take, of real time.
@@ -233,5 +234,16 @@ async fn a_file_is_read_and_what_is_wrong_is_told() {
         let config = ServerConfig { listen: "SASL_SSL://127.0.0.1:0".to_owned(), ssl, ..ServerConfig::default() };
         let told = Server::start(Broker::in_memory(), config).await.expect_err("refused").to_string();
         assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_the_clear_is_told_from_damaged_tls() {
+    let tls = Tls::new(&Authority::new().ssl()).expect("a key and a certificate");
+    for (sent, clear) in [(&[0, 0, 0, 23, 0, 18, 0, 3][..], true), (&[22, 3, 1, 0, 4, 1, 2, 3, 4], false)] {
+        let (mut client, server) = tokio::io::duplex(64);
+        client.write_all(sent).await.expect("written");
+        let error = tls.accept(server).await.expect_err("no TLS");
+        assert_eq!(in_the_clear(&error), clear, "{error}");
     }
 }
