@@ -138,10 +138,11 @@ const SETTINGS: &[Told] = &[
 ];
 
 impl BrokerConfig {
-    /// All settings but the topics' defaults.
-    pub(crate) fn describe(&self) -> impl Iterator<Item = ConfigEntry> {
+    /// All settings, the topics' defaults too: values, and whether they are this broker's defaults.
+    pub fn describe(&self) -> Vec<ConfigEntry> {
         let default = Self::default();
-        SETTINGS.iter().map(move |(name, kind, told)| ConfigEntry::of_broker(name, *kind, told(self), &told(&default)))
+        let own = |(name, kind, told): &Told| ConfigEntry::of_broker(name, *kind, told(self), &told(&default));
+        SETTINGS.iter().map(own).chain(self.topic_defaults.describe_defaults()).collect()
     }
 
     /// Every setting that makes no sense, one text each.
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_setting_is_told() {
-        let told: Vec<_> = BrokerConfig::default().describe().map(|entry| entry.name.replace('.', "_")).collect();
+        let told: Vec<_> = BrokerConfig::default().describe().into_iter().map(|entry| entry.name.replace('.', "_")).collect();
         let shown = format!("{:#?}", BrokerConfig::default());
         let fields = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(':')).map(|(field, _)| field);
         let missing: Vec<_> = fields

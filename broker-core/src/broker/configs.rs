@@ -38,7 +38,7 @@ impl Broker {
 
     /// All settings of the broker that it was started with: its own, and the defaults of topics.
     pub fn describe_broker_configs(&self) -> Vec<ConfigEntry> {
-        self.0.config.describe().chain(self.0.config.topic_defaults.describe_defaults()).collect()
+        self.0.config.describe()
     }
 
     fn internal_overrides(&self, topic: &str) -> Overrides {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -104,28 +105,74 @@ impl Default for ServerConfig {
 /// How a setting is told.
 type Told = (&'static str, ConfigKind, fn(&ServerConfig) -> String);
 
-/// The settings that clients may be told, by name.
+/// All settings, by name.
 const SETTINGS: &[Told] = &[
+    ("advertised.listeners", ConfigKind::String, ServerConfig::advertised_ports),
     ("allow.everyone.if.no.acl.found", ConfigKind::Boolean, |c| c.allow_everyone_if_no_acl_found.to_string()),
     ("authorizer.class.name", ConfigKind::String, |c| c.authorizer_class_name.clone()),
-    ("connections.max.idle.ms", ConfigKind::Long, |c| c.connections_max_idle.as_millis().to_string()),
-    ("connections.max.reauth.ms", ConfigKind::Long, |c| c.connections_max_reauth.as_millis().to_string()),
+    ("connection.failed.authentication.delay.ms", ConfigKind::Int, |c| ms(c.connection_failed_authentication_delay)),
+    ("connections.authentication.max.ms", ConfigKind::Long, |c| ms(c.connections_authentication_max)),
+    ("connections.max.idle.ms", ConfigKind::Long, |c| ms(c.connections_max_idle)),
+    ("connections.max.reauth.ms", ConfigKind::Long, |c| ms(c.connections_max_reauth)),
     // There is one broker, and topics can be deleted.
     ("default.replication.factor", ConfigKind::Int, |_| "1".to_owned()),
     ("delete.topic.enable", ConfigKind::Boolean, |_| "true".to_owned()),
     ("fetch.max.bytes", ConfigKind::Int, |c| c.fetch_max_bytes.to_string()),
+    ("listeners", ConfigKind::String, |c| c.listen.clone()),
     ("max.connections", ConfigKind::Int, |c| c.max_connections.to_string()),
     ("max.connections.per.ip", ConfigKind::Int, |c| c.max_connections_per_ip.min(i32::MAX as usize).to_string()),
+    ("max.connections.per.ip.overrides", ConfigKind::String, |c| {
+        listed(c.max_connections_per_ip_overrides.iter().map(|(ip, most)| format!("{ip}:{most}")))
+    }),
     ("node.id", ConfigKind::Int, |c| c.node_id.to_string()),
+    ("queued.max.request.bytes", ConfigKind::Long, |c| c.queued_max_request_bytes.to_string()),
+    ("queued.max.response.bytes", ConfigKind::Long, |c| c.queued_max_response_bytes.to_string()),
+    ("sasl.enabled.mechanisms", ConfigKind::List, |c| {
+        listed(c.sasl_enabled_mechanisms.iter().map(|mechanism| mechanism.name().to_owned()))
+    }),
+    ("sasl.server.max.receive.size", ConfigKind::Int, |c| c.sasl_server_max_receive_size.to_string()),
     ("socket.request.max.bytes", ConfigKind::Int, |c| c.socket_request_max_bytes.to_string()),
+    ("socket.request.max.ms", ConfigKind::Long, |c| ms(c.socket_request_max)),
+    ("ssl.client.auth", ConfigKind::String, |c| c.ssl.client_auth.name().to_owned()),
+    ("ssl.keystore.location", ConfigKind::String, |c| path(c.ssl.keystore_location.as_deref())),
+    ("ssl.principal.mapping.rules", ConfigKind::String, |c| match c.ssl.principal_mapping_rules.as_str() {
+        "" => "DEFAULT".to_owned(),
+        rules => rules.to_owned(),
+    }),
+    ("ssl.truststore.location", ConfigKind::String, |c| path(c.ssl.truststore_location.as_deref())),
     ("super.users", ConfigKind::String, |c| c.super_users.join(";")),
 ];
 
+/// `host:port`; an IPv6 address in brackets.
+fn joined(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn ms(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
+fn path(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| path.display().to_string())
+}
+
+fn listed(all: impl Iterator<Item = String>) -> String {
+    all.collect::<Vec<_>>().join(",")
+}
+
 impl ServerConfig {
-    /// Its settings, as clients are told of them.
-    pub(super) fn describe(&self) -> impl Iterator<Item = ConfigEntry> {
+    /// All settings, as clients are told of them: values, and whether they are the defaults.
+    pub fn describe(&self) -> Vec<ConfigEntry> {
         let default = Self::default();
-        SETTINGS.iter().map(move |(name, kind, told)| ConfigEntry::of_broker(name, *kind, told(self), &told(&default)))
+        let one = |(name, kind, told): &Told| ConfigEntry::of_broker(name, *kind, told(self), &told(&default));
+        SETTINGS.iter().map(one).collect()
+    }
+
+    fn advertised_ports(&self) -> String {
+        let all = self.advertised.iter().map(|(host, port)| joined(host, *port));
+        let by =
+            self.advertised_by.iter().map(|(protocol, (host, port))| format!("{}://{}", protocol.name(), joined(host, *port)));
+        listed(all.chain(by))
     }
 
     /// Every setting that makes no sense, one text each.
@@ -207,7 +254,7 @@ pub enum SecurityProtocol {
     Plaintext,
     /// `SASL_PLAINTEXT`: in the clear, after a login.
     SaslPlaintext,
-    /// `SSL`: under TLS; nobody says who they are, though they may have to show a certificate.
+    /// `SSL`: under TLS; who shows a certificate is its owner, who shows none nobody.
     Ssl,
     /// `SASL_SSL`: under TLS, after a login.
     SaslSsl,

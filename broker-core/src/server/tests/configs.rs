@@ -187,6 +187,32 @@ async fn the_brokers_settings_are_told_and_stay() {
 }
 
 #[tokio::test]
+async fn all_settings_of_the_port_are_told() {
+    let mut bench = Bench::new().await;
+    let told = describe(&mut bench, 4, BROKER, "0", None).await;
+    for (name, expected) in [
+        ("advertised.listeners", ""),
+        ("connection.failed.authentication.delay.ms", "100"),
+        ("connections.authentication.max.ms", "30000"),
+        ("listeners", "127.0.0.1:0"),
+        ("max.connections.per.ip.overrides", ""),
+        ("queued.max.request.bytes", "536870912"),
+        ("queued.max.response.bytes", "536870912"),
+        ("sasl.enabled.mechanisms", "SCRAM-SHA-256,SCRAM-SHA-512"),
+        ("sasl.server.max.receive.size", "524288"),
+        ("socket.request.max.ms", "120000"),
+        ("ssl.client.auth", "none"),
+        ("ssl.keystore.location", ""),
+        ("ssl.principal.mapping.rules", "DEFAULT"),
+        ("ssl.truststore.location", ""),
+    ] {
+        let found = told.configs.iter().find(|config| config.name.as_str() == name);
+        let found = found.unwrap_or_else(|| panic!("{name} is not told"));
+        assert_eq!((found.value.as_deref(), found.config_source, found.read_only), (Some(expected), 5, true), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn the_internal_topic_is_described() {
     let mut bench = Bench::new().await;
     let told = describe(&mut bench, 4, TOPIC, "__consumer_offsets", None).await;
