@@ -96,7 +96,7 @@ refused() { # refused PROTOCOL FILE WHAT: the error says so
     grep -qF "$3" <<<"$told" || { echo "$(basename "$2"): expected '$3': $told"; exit 1; }
 }
 for mechanism in PLAIN SCRAM-SHA-256 SCRAM-SHA-512; do
-    refused SASL_SSL "$(properties SASL_SSL $mechanism guess)" "login as 'ann' with $mechanism: SaslAuthenticationFailed (58)"
+    refused SASL_SSL "$(properties SASL_SSL $mechanism guess)" "login as 'ann' with $mechanism: SASL_AUTHENTICATION_FAILED (58)"
 done
 refused SASL_SSL "$(AUTHORITY=others properties SASL_SSL PLAIN)" "its certificate is not trusted"
 refused SSL "$(properties PLAINTEXT)" "security.protocol=PLAINTEXT"

@@ -96,6 +96,18 @@ impl Shared {
     }
 }
 
+/// Names the next step.
+fn cannot_listen(address: &str, error: io::Error) -> Error {
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => ": another process listens there: stop it, or name another port",
+        io::ErrorKind::AddrNotAvailable => ": it is no address of this machine",
+        io::ErrorKind::PermissionDenied => ": this process may not use that port: name one from 1024 on",
+        io::ErrorKind::InvalidInput => ": expected host:port, as in 127.0.0.1:9092",
+        _ => "",
+    };
+    Error::with_source(ErrorCode::NetworkException, format!("cannot listen on '{address}'{why}"), error)
+}
+
 /// One connection's place, free again when it is dropped.
 struct Place {
     shared: Arc<Shared>,
@@ -126,9 +138,7 @@ impl Server {
         let endpoints = config.endpoints().map_err(|problem| Error::new(ErrorCode::InvalidConfig, problem))?;
         let mut doors = Vec::new();
         for Endpoint { protocol, address } in endpoints {
-            let failed = |error: io::Error| {
-                Error::with_source(ErrorCode::NetworkException, format!("cannot listen on '{address}'"), error)
-            };
+            let failed = |error: io::Error| cannot_listen(&address, error);
             let socket = TcpListener::bind(&address).await.map_err(failed)?;
             let bound = socket.local_addr().map_err(failed)?;
             tracing::info!(target: "broker_core::server", address = %bound, protocol = protocol.name(), "serving");

@@ -23,7 +23,10 @@ pub(super) fn lock(root: &Path) -> io::Result<File> {
     if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
         let holder = fs::read_to_string(root.join(LOCK)).unwrap_or_default();
         let holder = if holder.trim().is_empty() { "another process".to_owned() } else { format!("process {}", holder.trim()) };
-        return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{} is in use by {holder}", root.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::WouldBlock,
+            format!("{} is in use by {holder}: stop that, or take another folder", root.display()),
+        ));
     }
     Ok(lock)
 }

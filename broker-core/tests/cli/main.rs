@@ -3,6 +3,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are no test functions")]
 
+mod mistakes;
 mod security;
 
 use std::io::{BufRead, BufReader, Write};
@@ -30,16 +31,19 @@ impl Kafka {
         if let Ok(bootstrap) = std::env::var("CLI_BOOTSTRAP") {
             return Self { bootstrap, run, broker: None };
         }
-        let mut broker = program()
-            .args(["--listen", "127.0.0.1:0", "--set", "group.initial.rebalance.delay.ms=0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut kafka = Self::with(&["--set", "group.initial.rebalance.delay.ms=0"]);
+        kafka.run = run;
+        kafka
+    }
+
+    /// A broker of our own, started with these.
+    fn with(words: &[&str]) -> Self {
+        let mut broker =
+            program().args(["--listen", "127.0.0.1:0"]).args(words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(broker.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let bootstrap = ready.strip_prefix("ready at ").unwrap().split(' ').next().unwrap().to_owned();
-        Self { bootstrap, run, broker: Some(broker) }
+        Self { bootstrap, run: String::new(), broker: Some(broker) }
     }
 
     fn name(&self, name: &str) -> String {
@@ -116,7 +120,7 @@ fn topics_are_made_changed_and_deleted() {
     kafka.ok(&["topics", "create", &topic, "--partitions", "2", "--config", "retention.ms=3600000"], "");
     assert!(kafka.ok(&["topics", "list"], "").lines().any(|name| name == topic));
     let twice = kafka.refused(&["topics", "create", &topic]);
-    assert!(twice.contains(&topic) && twice.contains("TopicAlreadyExists (36)"), "{twice}");
+    assert!(twice.contains(&topic) && twice.contains("TOPIC_ALREADY_EXISTS (36)"), "{twice}");
     kafka.ok(&["topics", "alter", &topic, "--partitions", "3", "--config", "cleanup.policy=compact"], "");
     let told = kafka.until("three partitions", &["topics", "describe", &topic], |told| told.lines().count() == 5);
     let head = told.lines().next().unwrap();
@@ -125,13 +129,13 @@ fn topics_are_made_changed_and_deleted() {
     let told = kafka.ok(&["topics", "describe", &topic], "");
     assert!(!told.contains("retention.ms"), "{told}");
     let fewer = kafka.refused(&["topics", "alter", &topic, "--partitions", "1"]);
-    assert!(fewer.contains("InvalidPartitions (37)"), "{fewer}");
+    assert!(fewer.contains("INVALID_PARTITIONS (37)"), "{fewer}");
     let unknown = kafka.refused(&["topics", "alter", &topic, "--config", "retention.mss=1"]);
-    assert!(unknown.contains("InvalidConfig (40)") && unknown.contains("retention.mss"), "{unknown}");
+    assert!(unknown.contains("INVALID_CONFIG (40)") && unknown.contains("retention.mss"), "{unknown}");
     kafka.ok(&["topics", "delete", &topic], "");
     kafka.until("the topic's end", &["topics", "list"], |names| names.lines().all(|name| name != topic));
     let gone = kafka.refused(&["topics", "describe", &topic]);
-    assert!(gone.contains(&topic) && gone.contains("UnknownTopicOrPartition (3)"), "{gone}");
+    assert!(gone.contains(&topic) && gone.contains("UNKNOWN_TOPIC_OR_PARTITION (3)"), "{gone}");
 }
 
 #[test]
@@ -249,7 +253,7 @@ fn groups_read_commit_and_are_moved() {
     kafka.ok(&["groups", "delete-offsets", &group, "--topic", &topic], "");
     let _ = kafka.run_with(&["groups", "delete", &group], "");
     let gone = kafka.refused(&["groups", "describe", &group]);
-    assert!(gone.contains(&format!("group '{group}' does not exist")) || gone.contains("GroupIdNotFound (69)"), "{gone}");
+    assert!(gone.contains(&format!("group '{group}' does not exist")) || gone.contains("GROUP_ID_NOT_FOUND (69)"), "{gone}");
 }
 
 #[test]

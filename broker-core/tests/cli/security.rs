@@ -193,7 +193,7 @@ fn wrong_logins_are_named() {
     let guarded = Guarded::new(&["127.0.0.1"], ClientAuth::None);
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
         let told = guarded.refused("SASL_SSL", &guarded.properties("SASL_SSL", mechanism, "guess"));
-        assert!(told.contains(&format!("login as 'ann' with {mechanism}: SaslAuthenticationFailed (58)")), "{told}");
+        assert!(told.contains(&format!("login as 'ann' with {mechanism}: SASL_AUTHENTICATION_FAILED (58)")), "{told}");
     }
     // No login where one is asked for, and the other way round.
     let told = guarded.refused("SASL_PLAINTEXT", &guarded.properties("PLAINTEXT", "", ""));

@@ -112,6 +112,10 @@ impl Cluster {
                 _ if code == 5 || code == 0 || (create && code == 3) => {
                     tokio::time::sleep(RETRY_BACKOFF).await;
                 }
+                _ if code == 3 => {
+                    let next = text("there is none of this name; `broker topics list` names those that there are");
+                    refused(&format!("topic '{name}'"), code, Some(&next))?;
+                }
                 _ => refused(&format!("topic '{name}'"), code, None)?,
             }
         }

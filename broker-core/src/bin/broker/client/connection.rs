@@ -208,7 +208,10 @@ impl Connection {
 /// A stream to a broker, under TLS if that is its protocol; in words why there is none.
 async fn connect(address: &str, config: &Config) -> std::result::Result<Box<dyn Stream>, String> {
     let (host, port) = host_and_port(address)?;
-    let socket = TcpStream::connect((&*host, port)).await.map_err(|error| error.to_string())?;
+    let socket = TcpStream::connect((&*host, port)).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("no broker listens there ({error}): --bootstrap-server says where one does"),
+        _ => error.to_string(),
+    })?;
     socket.set_nodelay(true).map_err(|error| error.to_string())?;
     let Some(connector) = &config.tls else { return Ok(Box::new(socket)) };
     let name = ServerName::try_from(host.clone()).map_err(|_| format!("'{host}' is no name that a certificate may have"))?;

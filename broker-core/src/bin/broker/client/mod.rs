@@ -40,7 +40,19 @@ pub fn fail<T>(text: impl Into<String>) -> Result<T> {
 pub fn refused(what: &str, code: i16, message: Option<&StrBytes>) -> Result<()> {
     let Some(error) = ResponseError::try_from_code(code) else { return Ok(()) };
     let said = message.map_or_else(String::new, |message| format!(": {message}"));
-    fail(format!("{what}: {error:?} ({code}){said}"))
+    fail(format!("{what}: {} ({code}){said}", kafkas(&format!("{error:?}"))))
+}
+
+/// `UnknownTopicOrPartition` is `UNKNOWN_TOPIC_OR_PARTITION`.
+fn kafkas(name: &str) -> String {
+    let mut kafkas = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !kafkas.is_empty() {
+            kafkas.push('_');
+        }
+        kafkas.push(letter.to_ascii_uppercase());
+    }
+    kafkas
 }
 
 /// A text as the messages' library holds it.

@@ -24,6 +24,7 @@ pub enum Groups {
     Describe {
         #[command(flatten)]
         bootstrap: Bootstrap,
+        /// The group.
         group: String,
         /// One JSON object a partition, in place of a table.
         #[arg(long)]
@@ -35,7 +36,9 @@ pub enum Groups {
     DeleteOffsets {
         #[command(flatten)]
         bootstrap: Bootstrap,
+        /// The group.
         group: String,
+        /// The topic.
         #[arg(long)]
         topic: String,
     },
@@ -43,6 +46,7 @@ pub enum Groups {
     Delete {
         #[command(flatten)]
         bootstrap: Bootstrap,
+        /// The group.
         group: String,
     },
 }
@@ -53,7 +57,9 @@ pub enum Groups {
 pub struct Reset {
     #[command(flatten)]
     bootstrap: Bootstrap,
+    /// The group.
     group: String,
+    /// The topic.
     #[arg(long)]
     topic: String,
     /// One partition; all otherwise.

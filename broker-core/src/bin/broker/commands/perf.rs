@@ -30,8 +30,10 @@ pub enum Perf {
 struct Place {
     #[command(flatten)]
     bootstrap: Bootstrap,
+    /// The topic.
     #[arg(long, short = 't')]
     topic: String,
+    /// Its partition.
     #[arg(long, short = 'p', default_value_t = 0)]
     partition: i32,
 }
@@ -40,6 +42,7 @@ struct Place {
 pub struct Sending {
     #[command(flatten)]
     place: Place,
+    /// How many records to send.
     #[arg(long, default_value_t = 1_000_000)]
     num_records: u64,
     /// Bytes of each value.

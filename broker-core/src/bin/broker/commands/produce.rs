@@ -20,6 +20,7 @@ const TIMEOUT_MS: i32 = 30_000;
 pub struct Produce {
     #[command(flatten)]
     bootstrap: Bootstrap,
+    /// The topic; made where the broker makes topics by itself.
     #[arg(long, short = 't')]
     topic: String,
     /// The partition; by the key's murmur2 otherwise, and without a key one for each batch, in turn.

@@ -35,6 +35,7 @@ pub enum Topics {
     Describe {
         #[command(flatten)]
         bootstrap: Bootstrap,
+        /// The topic.
         topic: String,
         /// One JSON object a partition, in place of a table.
         #[arg(long)]
@@ -44,6 +45,7 @@ pub enum Topics {
     Create {
         #[command(flatten)]
         bootstrap: Bootstrap,
+        /// The topic.
         topic: String,
         /// The broker's `num.partitions` otherwise.
         #[arg(long)]
@@ -59,6 +61,7 @@ pub enum Topics {
     Alter {
         #[command(flatten)]
         bootstrap: Bootstrap,
+        /// The topic.
         topic: String,
         /// How many partitions it shall have; never fewer than it has.
         #[arg(long)]
@@ -74,6 +77,7 @@ pub enum Topics {
     Delete {
         #[command(flatten)]
         bootstrap: Bootstrap,
+        /// The topic.
         topic: String,
     },
 }
