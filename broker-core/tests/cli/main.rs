@@ -257,6 +257,14 @@ fn groups_read_commit_and_are_moved() {
 }
 
 #[test]
+fn who_waits_for_records_waits_from_when_the_group_gave_partitions() {
+    let kafka = Kafka::with(&["--set", "group.initial.rebalance.delay.ms=1500"]);
+    kafka.ok(&["produce", "-t", "t"], "one\n");
+    let printed = kafka.ok(&["consume", "-t", "t", "-g", "g", "--from-beginning", "--timeout-ms", "1000"], "");
+    assert_eq!(printed, "one\n");
+}
+
+#[test]
 fn speed_is_measured() {
     let kafka = Kafka::new();
     let topic = kafka.name("perf");

@@ -28,6 +28,7 @@ const BEAT: Duration = Duration::from_secs(3);
 pub struct Consume {
     #[command(flatten)]
     bootstrap: Bootstrap,
+    /// The topic to read.
     #[arg(long, short = 't')]
     topic: String,
     /// One partition; all otherwise.
@@ -48,7 +49,7 @@ pub struct Consume {
     /// Ends at what was the end of each partition when it began.
     #[arg(long, short = 'e', conflicts_with = "group")]
     exit_at_end: bool,
-    /// Ends when nothing came for this long.
+    /// Ends when nothing came for this long; in a group, from when it gave partitions.
     #[arg(long, value_name = "MILLISECONDS")]
     timeout_ms: Option<u64>,
     /// One JSON object a record: topic, partition, offset, timestamp, key, value, headers.
@@ -124,6 +125,8 @@ impl<'a> Reader<'a> {
             let (member, given) = Member::join(cluster, group, &consume.topic).await?;
             this.member = Some(member);
             this.take(cluster, &given).await?;
+            // Whoever waits for records does not wait for the group, which may take as long as others like.
+            this.last = Instant::now();
             return Ok(this);
         }
         let partitions = consume.partition.map_or(0..count, |one| one..one + 1);
