@@ -308,6 +308,18 @@ fn numbers_are_told_over_http() {
 }
 
 #[test]
+fn a_log_that_is_no_terminal_has_no_colours() {
+    let mut broker = program();
+    broker.args(["--listen", "127.0.0.1:0"]).env_remove("NO_COLOR").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut broker = broker.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(broker.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+    assert!(line.contains("serving") && !line.contains('\u{1b}'), "{line:?}");
+}
+
+#[test]
 fn what_cannot_be_is_said() {
     // Nobody serves there.
     let nobody = program().args(["topics", "list", "-b", "127.0.0.1:1"]).output().unwrap();
