@@ -173,7 +173,7 @@ impl fmt::Debug for RawRecord {
     }
 }
 
-/// Iterates a record's headers without copying; ends early at damaged bytes.
+/// Iterates a record's headers without copying; passes over names that are not UTF-8, ends early at damaged bytes.
 #[derive(Debug, Clone)]
 pub struct Headers<'r> {
     rest: &'r [u8],
@@ -184,13 +184,15 @@ impl<'r> Iterator for Headers<'r> {
     type Item = (&'r str, Option<&'r [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.left <= 0 {
-            return None;
+        while self.left > 0 {
+            self.left -= 1;
+            let name = take(&mut self.rest)??;
+            let value = take(&mut self.rest)?;
+            if let Ok(name) = std::str::from_utf8(name) {
+                return Some((name, value));
+            }
         }
-        self.left -= 1;
-        let name = take(&mut self.rest)??;
-        let value = take(&mut self.rest)?;
-        Some((std::str::from_utf8(name).ok()?, value))
+        None
     }
 }
 
@@ -429,5 +431,20 @@ mod tests {
         assert_eq!(headers, vec![("a", Some(&b"1"[..])), ("b", None), ("a", Some(&b"2"[..]))]);
         assert_eq!(record.header("a"), Some(Some(&b"2"[..])));
         assert_eq!(record.header("c"), None);
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_hides_no_other_header() {
+        let mut bytes = Vec::new();
+        write_varint(&mut bytes, 3);
+        for (name, value) in [(&b"a"[..], "1"), (b"\xff\xfe", "2"), (b"b", "3")] {
+            write_varint(&mut bytes, name.len() as i64);
+            bytes.extend_from_slice(name);
+            write_varint(&mut bytes, value.len() as i64);
+            bytes.extend_from_slice(value.as_bytes());
+        }
+        let all = 0..bytes.len();
+        let record = RawRecord::from_ranges(bytes.into(), None, None, Some(all), 0, 0, TimestampType::CreateTime);
+        assert_eq!(record.headers().collect::<Vec<_>>(), [("a", Some(&b"1"[..])), ("b", Some(&b"3"[..]))]);
     }
 }
