@@ -245,15 +245,15 @@ impl EmbeddedConsumer {
         }
     }
 
-    /// Fetches what has nothing buffered. The first error is told when all were tried.
+    /// Fetches what has nothing buffered, in the order of the turns: within `fetch.max.bytes`, which is no bound for who has the
+    /// turn, each comes to be fetched. The first error is told when all were tried.
     fn fill(&mut self) -> Result<(), ClientError> {
-        let (mut budget, mut failed, mut outside) = (self.config.fetch_max_bytes, Ok(()), Vec::new());
-        for source in self.sources.values_mut().filter(|source| !source.paused) {
-            if budget == 0 {
-                break;
-            }
+        let (mut budget, mut failed, mut outside) = (Some(self.config.fetch_max_bytes), Ok(()), Vec::new());
+        for partition in &self.turns {
+            let Some(source) = self.sources.get_mut(partition).filter(|source| !source.paused) else { continue };
+            let Some(left) = budget else { break };
             if source.wants_fetch() {
-                match source.fetch(self.config.max_partition_fetch_bytes.min(budget)) {
+                match source.fetch(self.config.max_partition_fetch_bytes.min(left)) {
                     Ok(()) => {}
                     Err(error) if error.kind() == ClientErrorKind::OffsetOutOfRange => {
                         outside.push((source.partition.clone(), error));
@@ -263,7 +263,9 @@ impl EmbeddedConsumer {
                     Err(error) => failed = failed.and(Err(error)),
                 }
             }
-            budget = budget.saturating_sub(source.buffered());
+            if source.buffered() > 0 {
+                budget = left.checked_sub(source.buffered()).filter(|left| *left > 0);
+            }
         }
         for (partition, error) in outside {
             let Some(handle) = self.sources.get(&partition).map(|source| source.handle.clone()) else { continue };

@@ -22,6 +22,26 @@ async fn every_partition_has_its_turn() {
     }
 }
 
+/// With the least that `fetch.max.bytes` may be, a batch is fetched at a time: from one partition after the other.
+#[tokio::test(start_paused = true)]
+async fn a_small_fetch_passes_no_partition_over() {
+    for bytes in [0, 1] {
+        let backend = backend();
+        topic(&backend, "t", 2);
+        let producer = producer(&backend);
+        send(&producer, "t", 0, 0..20).await;
+        send(&producer, "t", 1, 0..3).await;
+        let small = settings("g").with("fetch.max.bytes", bytes).with("max.poll.records", 1);
+        let mut consumer = subscribed(&backend, &small, &["t"]);
+        poll(&mut consumer).await;
+        let mut seen = Vec::new();
+        for _ in 0..6 {
+            seen.push(poll(&mut consumer).await);
+        }
+        assert_eq!(seen.iter().filter(|records| records.starts_with("t-1")).count(), 3, "fetch.max.bytes = {bytes}: {seen:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_position_outside_the_log_follows_the_reset_policy() {
     for (reset, expected) in [("earliest", "t-0 0..=2"), ("latest", "nothing"), ("none", "error OffsetOutOfRange")] {
