@@ -5,6 +5,8 @@
 mod containers;
 /// What becomes of records that nobody can handle.
 mod errors;
+/// Waits without end, panics outside the listener, stops that are dropped.
+mod extremes;
 /// Commits around a revoke, a loss, a pause and a stop.
 mod lifecycle;
 /// Which listeners are found by linking, with each of the two mechanisms.

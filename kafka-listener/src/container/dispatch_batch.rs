@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::event::{PauseReason, StopReason};
-use super::failure::Fate;
+use super::failure::{Fate, decide};
 use super::worker::{Core, Driven, Worker};
 use crate::ack::{Decision, Slot};
 use crate::client::{RawRecord, TopicPartition};
@@ -337,7 +337,7 @@ impl Core {
             failures,
             batch: true,
         };
-        match self.error_handler.clone().handle(&failure) {
+        match decide(self.error_handler.as_ref(), &failure) {
             ErrorDecision::Retry { after } => {
                 for entry in entries.iter().rev() {
                     self.engine.put_back(entry.slot, entry.record.offset());

@@ -1,10 +1,35 @@
 //! What is done about a failed record: the error handler decides, this carries it out.
 
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
 use super::event::{EventKind, StopReason};
 use super::worker::{Core, Driven};
 use crate::ack::Slot;
 use crate::client::RawRecord;
-use crate::error::{BoxError, ErrorDecision, Failure, chain_text};
+use crate::error::{BoxError, ErrorDecision, ErrorHandler, Failure, RecoverContext, chain_text, panic_text};
+
+/// What the error handler says. One that panics has decided nothing: the container stops, and the record is not done.
+pub(super) fn decide(handler: &dyn ErrorHandler, failure: &Failure<'_>) -> ErrorDecision {
+    let decided = catch_unwind(AssertUnwindSafe(|| handler.handle(failure)));
+    decided.unwrap_or_else(|payload| ErrorDecision::Stop {
+        reason: format!("the error handler panicked: {}", panic_text(&*payload)),
+    })
+}
+
+/// Lets the error handler recover. A panic is a failure like any other.
+async fn recover(handler: &dyn ErrorHandler, context: &RecoverContext, failure: &Failure<'_>) -> Result<(), BoxError> {
+    let panicked = |payload: Box<dyn Any + Send>| BoxError::from(format!("it panicked: {}", panic_text(&*payload)));
+    let mut call = catch_unwind(AssertUnwindSafe(|| handler.recover(context, failure))).map_err(panicked)?;
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
+        Ok(polled) => polled,
+        Err(payload) => Poll::Ready(Err(panicked(payload))),
+    })
+    .await
+}
 
 /// What became of the failed record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +66,7 @@ impl Core {
             failures,
             batch,
         };
-        match handler.handle(&failure) {
+        match decide(handler.as_ref(), &failure) {
             ErrorDecision::Retry { after } => {
                 self.engine.put_back(slot, offset);
                 self.put_back(slot, [record]);
@@ -55,12 +80,11 @@ impl Core {
             ErrorDecision::Stop { reason } => Err(StopReason::ErrorHandler(format!("{partition}@{offset}: {reason}"))),
             ErrorDecision::Recover => {
                 let context = self.recover.clone();
-                let mut recovery = handler.recover(&context, &failure);
-                let recovered = match self.drive(recovery.as_mut(), (slot, offset)).await {
-                    Driven::Done(recovered) => recovered,
-                    Driven::Abandoned => return Ok(Fate::Gone),
+                let driven = {
+                    let recovery = pin!(recover(handler.as_ref(), &context, &failure));
+                    self.drive(recovery, (slot, offset)).await
                 };
-                drop(recovery);
+                let Driven::Done(recovered) = driven else { return Ok(Fate::Gone) };
                 if self.parts.get(slot).is_none_or(|part| part.epoch != epoch) {
                     return Ok(Fate::Gone);
                 }

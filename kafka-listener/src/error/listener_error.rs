@@ -198,9 +198,14 @@ pub struct HandlerPanicked {
 impl HandlerPanicked {
     /// What `catch_unwind` caught.
     pub fn new(payload: &(dyn std::any::Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self { message: text.unwrap_or("a panic without a text").to_owned() }
+        Self { message: panic_text(payload).to_owned() }
     }
+}
+
+/// What somebody panicked with.
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a text")
 }
 
 impl fmt::Display for HandlerPanicked {

@@ -20,4 +20,4 @@ pub use handler::{
 pub use listener_error::{
     BatchError, BatchRejection, BoxError, HandlerPanicked, ListenerError, ListenerResult, Rejection, find_in_chain,
 };
-pub(crate) use listener_error::{ElementRejected, SharedError, chain_text, failed_index};
+pub(crate) use listener_error::{ElementRejected, SharedError, chain_text, failed_index, panic_text};

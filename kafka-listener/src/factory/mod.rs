@@ -12,6 +12,7 @@ use crate::client::Properties;
 use crate::container::Concurrency;
 use crate::error::{BoxError, DefaultErrorHandler, ErrorHandler};
 use crate::handler::{BoxedHandler, Delivery, Outcome};
+use crate::layer::CatchPanicLayer;
 
 /// The name of the factory that listeners use which name none.
 pub const DEFAULT_FACTORY: &str = "default";
@@ -160,7 +161,10 @@ impl ContainerFactory {
 
     /// Wraps the layers around a handler.
     pub(crate) fn wrap(&self, handler: BoxedHandler) -> BoxedHandler {
-        self.layers.iter().rev().fold(handler, |inner, layer| layer(inner))
+        if self.layers.is_empty() {
+            return handler;
+        }
+        BoxedHandler::new(CatchPanicLayer::new().layer(self.layers.iter().rev().fold(handler, |inner, layer| layer(inner))))
     }
 
     pub(crate) fn handler(&self) -> Arc<dyn ErrorHandler> {

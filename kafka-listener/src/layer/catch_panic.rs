@@ -8,7 +8,7 @@ use tower::{Layer, Service};
 use crate::error::{BoxError, HandlerPanicked};
 use crate::handler::{Delivery, Outcome};
 
-/// Makes a panic of the inner service an error: in its call, and in each poll of its future.
+/// Makes a panic of the inner service an error: while it gets ready, in its call, and in each poll of its future.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CatchPanicLayer;
 
@@ -43,7 +43,10 @@ where
     type Future = CatchPanicFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+        match catch_unwind(AssertUnwindSafe(|| self.inner.poll_ready(cx))) {
+            Ok(ready) => ready.map_err(Into::into),
+            Err(payload) => Poll::Ready(Err(HandlerPanicked::new(&*payload).into())),
+        }
     }
 
     fn call(&mut self, delivery: Delivery) -> CatchPanicFuture<S::Future> {

@@ -8,6 +8,8 @@
 //! 2. [`CatchPanicLayer`], always: a panic becomes a [`HandlerPanicked`](crate::error::HandlerPanicked) error, so that the layers outside see it too;
 //! 3. the [`HandlerService`](crate::handler::HandlerService), which extracts and calls.
 //!
+//! Around all of them stands another [`CatchPanicLayer`], if there are any: a panic of a layer is an error like the listener's.
+//!
 //! A time-out therefore covers extraction and call, not the wait for the error handler, and a dropped call is a record that is
 //! not done. There is no retry layer, on purpose: retries are the error handler's, who knows of rebalances and the poll deadline.
 

@@ -1,0 +1,86 @@
+use std::time::Duration;
+
+use kafka_listener::client::BoxFuture;
+use kafka_listener::container::{EventKind, StopReason};
+use kafka_listener::error::{BoxError, ErrorDecision, ErrorHandler, Failure, FixedBackOff, RecoverContext, Recoverer};
+use kafka_listener::layer::RecordFilterLayer;
+use kafka_listener::prelude::*;
+
+use crate::support::*;
+
+/// The container lives: it takes what comes in the other partition.
+async fn goes_on(app: &kafka_listener::testing::RunningTestApp) {
+    send(app, "t", 1, 1).await;
+    app.committed("g", "t", 1).reaches(1).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_layer_is_an_error_like_any_other() {
+    let log = Log::default();
+    let picky = factory().layer(RecordFilterLayer::keep(|record| {
+        assert!(record.topic_partition.partition == 1, "nobody expected that");
+        true
+    }));
+    let app = app(2, picky, logging("l", &log)).start().await.unwrap();
+    let mut events = app.events();
+    start(&app, "l").await;
+    send(&app, "t", 0, 1).await;
+    let told = event(&mut events, "the failure", |_, kind| match kind {
+        EventKind::ListenerFailed { error, .. } => Some(error.clone()),
+        EventKind::Stopped { reason } => Some(reason.to_string()),
+        _ => None,
+    });
+    assert_eq!(told.await, "the listener panicked: nobody expected that");
+    app.committed("g", "t", 0).reaches(1).await.unwrap();
+    goes_on(&app).await;
+    app.shutdown().await.unwrap();
+}
+
+/// Panics where it is told to.
+struct Clumsy {
+    decides: bool,
+}
+
+impl ErrorHandler for Clumsy {
+    fn handle(&self, _: &Failure<'_>) -> ErrorDecision {
+        assert!(self.decides, "cannot decide");
+        ErrorDecision::Recover
+    }
+
+    fn recover<'a>(&'a self, _: &'a RecoverContext, _: &'a Failure<'a>) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(async { panic!("cannot recover") })
+    }
+}
+
+impl Recoverer for Clumsy {
+    fn recover<'a>(&'a self, _: &'a RecoverContext, _: &'a Failure<'a>) -> BoxFuture<'a, Result<(), BoxError>> {
+        panic!("cannot recover")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_an_error_handler_stops_the_container_in_order_and_says_so() {
+    let failing = || {
+        Listener::new("l", |record: ConsumerRecord<(), String>| async move {
+            if record.offset() == 1 { Err(StoreDown) } else { Ok(()) }
+        })
+    };
+    let recoverer = DefaultErrorHandler::new(FixedBackOff::new(Duration::ZERO, 0)).recoverer(Clumsy { decides: true });
+    for (factory, expected) in [
+        (factory().error_handler(Clumsy { decides: false }), "t-0@1: the error handler panicked: cannot decide"),
+        (
+            factory().error_handler(Clumsy { decides: true }),
+            "t-0@1: recovering failed 3 times, the last time: it panicked: cannot recover",
+        ),
+        (factory().error_handler(recoverer), "t-0@1: recovering failed 3 times, the last time: it panicked: cannot recover"),
+    ] {
+        let app = app(1, factory, failing()).start().await.unwrap();
+        let mut events = app.events();
+        send(&app, "t", 0, 3).await;
+        start(&app, "l").await;
+        assert_eq!(stopped(&mut events, "l").await, StopReason::ErrorHandler(expected.to_owned()));
+        app.wait_for("the end", || app.registry().get("l").unwrap().assignment().is_empty()).await.unwrap();
+        assert_eq!(committed(&app, 0).await, "1", "what was done is committed");
+        app.shutdown().await.unwrap_err();
+    }
+}
