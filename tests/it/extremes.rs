@@ -1,3 +1,5 @@
+use std::future::Future;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use kafka_listener::client::BoxFuture;
@@ -83,4 +85,40 @@ async fn a_panic_in_an_error_handler_stops_the_container_in_order_and_says_so() 
         assert_eq!(committed(&app, 0).await, "1", "what was done is committed");
         app.shutdown().await.unwrap_err();
     }
+}
+
+#[tokio::test]
+async fn a_shutdown_that_is_dropped_is_finished_by_the_next() {
+    for polls in 0..200 {
+        let dir = tempfile::tempdir().unwrap();
+        let app = KafkaApp::builder()
+            .environment([])
+            .listeners([])
+            .handle_signals(false)
+            .embedded(Embedded::dir(dir.path()))
+            .topic(NewTopic::new("t").partitions(1))
+            .listener(logging("l", &Log::default()).topic("t").group_id("g"))
+            .start()
+            .await
+            .unwrap();
+        drop(app.template().send("t", "v".to_owned()));
+        let mut ended = false;
+        {
+            let mut shutdown = std::pin::pin!(app.shutdown());
+            for _ in 0..polls {
+                if shutdown.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                    ended = true;
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        app.shutdown().await.unwrap();
+        let clean = dir.path().join(".kafka_cleanshutdown").exists();
+        assert!(clean, "dropped after {polls} polls, the second shutdown did not close the broker");
+        if ended {
+            return;
+        }
+    }
+    panic!("the shutdown does not end");
 }

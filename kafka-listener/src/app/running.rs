@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -31,12 +30,12 @@ pub(super) struct Parts {
 /// when their session time-outs pass.
 pub struct RunningApp {
     parts: Parts,
-    closed: AtomicBool,
+    closed: tokio::sync::Mutex<bool>,
 }
 
 impl RunningApp {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, closed: AtomicBool::new(false) }
+        Self { parts, closed: tokio::sync::Mutex::new(false) }
     }
 
     /// The app's template: sends records.
@@ -135,23 +134,27 @@ impl RunningApp {
     }
 
     /// Stops all containers: they finish what was polled, commit and leave, within the shutdown time-out; then the template is
-    /// flushed and the broker closed. Idempotent. An error names a container that had stopped by a failure.
+    /// flushed and the broker closed. Idempotent; one that was dropped is finished by the next. An error names a container that had
+    /// stopped by a failure.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let containers: Vec<_> = self.parts.registry.all().cloned().collect();
         containers.iter().for_each(ConcurrentListenerContainer::close);
         stop_all(&containers, Instant::now() + self.parts.shutdown_timeout).await;
-        if self.closed.swap(true, Ordering::AcqRel) {
+        // Who comes second waits for the first, and goes on where it was dropped.
+        let mut closed = self.closed.lock().await;
+        if *closed {
             return Ok(());
         }
         let flushed = self.parts.template.close().await;
-        let closed = self.parts.backend.close().await;
+        let ended = self.parts.backend.close().await;
+        *closed = true;
         for container in &containers {
             if let ContainerState::Failed(reason) = container.state() {
                 return Err(Error::stopped(container.id().clone(), &reason));
             }
         }
         flushed?;
-        closed?;
+        ended?;
         Ok(())
     }
 }
