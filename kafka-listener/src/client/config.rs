@@ -184,24 +184,27 @@ pub enum Acks {
     All,
 }
 
-/// Settings that mean something over a network only, with the least number each allows (none: a text). They are checked and
-/// then without effect: a call in this process has no connection, is answered at once, and sees the newest metadata.
-const NETWORK: [(&str, Option<i64>); 14] = [
+/// Settings that mean something over a network only, with the least and the most that each allows (none: a text). They are
+/// checked and then without effect: a call in this process has no connection, is answered at once, and sees the newest metadata.
+const NETWORK: [(&str, Option<(i64, i64)>); 14] = [
     ("client.dns.lookup", None),
-    ("connections.max.idle.ms", Some(-1)),
-    ("default.api.timeout.ms", Some(0)),
-    ("metadata.max.age.ms", Some(0)),
-    ("metadata.max.idle.ms", Some(5_000)),
-    ("metadata.recovery.rebootstrap.trigger.ms", Some(0)),
+    ("connections.max.idle.ms", Some((-1, i64::MAX))),
+    ("default.api.timeout.ms", Some((0, INT))),
+    ("metadata.max.age.ms", Some((0, i64::MAX))),
+    ("metadata.max.idle.ms", Some((5_000, i64::MAX))),
+    ("metadata.recovery.rebootstrap.trigger.ms", Some((0, i64::MAX))),
     ("metadata.recovery.strategy", None),
-    ("receive.buffer.bytes", Some(-1)),
-    ("reconnect.backoff.max.ms", Some(0)),
-    ("reconnect.backoff.ms", Some(0)),
-    ("request.timeout.ms", Some(0)),
-    ("send.buffer.bytes", Some(-1)),
-    ("socket.connection.setup.timeout.max.ms", Some(0)),
-    ("socket.connection.setup.timeout.ms", Some(0)),
+    ("receive.buffer.bytes", Some((-1, INT))),
+    ("reconnect.backoff.max.ms", Some((0, i64::MAX))),
+    ("reconnect.backoff.ms", Some((0, i64::MAX))),
+    ("request.timeout.ms", Some((0, INT))),
+    ("send.buffer.bytes", Some((-1, INT))),
+    ("socket.connection.setup.timeout.max.ms", Some((0, i64::MAX))),
+    ("socket.connection.setup.timeout.ms", Some((0, i64::MAX))),
 ];
+
+/// The most that a setting of Kafka's type `int` may be; others are of type `long`.
+const INT: i64 = i32::MAX as i64;
 
 /// Kafka's settings that are refused by name, whole families by their first part, and what to do instead.
 const REFUSED: [(&str, &str); 13] = [
@@ -230,9 +233,9 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(properties: &'a Properties) -> Self {
         let mut read = Self { properties, known: Vec::new(), problems: Vec::new() };
-        for (name, least) in NETWORK {
-            match least {
-                Some(least) => drop(read.number(name, 0, least, i64::from(i32::MAX))),
+        for (name, allowed) in NETWORK {
+            match allowed {
+                Some((least, most)) => drop(read.number(name, 0, least, most)),
                 None => drop(read.text(name)),
             }
         }
@@ -250,7 +253,7 @@ impl<'a> Reader<'a> {
 
     fn number<N: FromStr + PartialOrd + Copy + Display>(&mut self, key: &'static str, default: N, least: N, most: N) -> N {
         let Some(text) = self.text(key) else { return default };
-        match text.trim().parse::<N>() {
+        match text.parse::<N>() {
             Ok(number) if number >= least && number <= most => number,
             _ => {
                 self.problem(format!("{key} = \"{text}\": expected a whole number from {least} to {most}"));
@@ -260,11 +263,16 @@ impl<'a> Reader<'a> {
     }
 
     fn millis(&mut self, key: &'static str, default: u64, least: u64) -> Duration {
-        Duration::from_millis(self.number(key, default, least, i32::MAX as u64))
+        Duration::from_millis(self.number(key, default, least, INT as u64))
+    }
+
+    /// The same of Kafka's type `long`, for which people write its largest number and mean without end.
+    fn long_millis(&mut self, key: &'static str, default: u64) -> Duration {
+        Duration::from_millis(self.number(key, default, 0, i64::MAX as u64))
     }
 
     fn boolean(&mut self, key: &'static str, default: bool) -> bool {
-        match self.text(key).map(str::trim) {
+        match self.text(key) {
             None => default,
             Some(text) if text.eq_ignore_ascii_case("true") => true,
             Some(text) if text.eq_ignore_ascii_case("false") => false,
@@ -278,7 +286,7 @@ impl<'a> Reader<'a> {
     /// A setting of which only some values are built.
     fn only(&mut self, key: &'static str, built: &[&str], why: &str) {
         if let Some(text) = self.text(key)
-            && !built.contains(&text.trim())
+            && !built.contains(&text)
         {
             self.problem(format!("{key} = \"{text}\": {why}; it may be {}", built.join(" or ")));
         }
@@ -356,7 +364,7 @@ impl ConsumerConfig {
     fn read(properties: &Properties) -> (Reader<'_>, Self) {
         let mut read = Reader::new(properties);
         let group_id = read.text("group.id").map(str::to_owned).filter(|group| !group.is_empty());
-        let reset = match read.text("auto.offset.reset").map(str::trim) {
+        let reset = match read.text("auto.offset.reset") {
             None | Some("latest") => OffsetReset::Latest,
             Some("earliest") => OffsetReset::Earliest,
             Some("none") => OffsetReset::None,
@@ -391,8 +399,8 @@ impl ConsumerConfig {
         read.refused("group.remote.assignor", "the consumer protocol of KIP-848 is not built");
         read.only("exclude.internal.topics", &["true"], "patterns never match internal topics");
         // A commit is answered at once; what fails for a passing reason is the container's to try again.
-        read.number("retry.backoff.ms", 100u64, 0, i32::MAX as u64);
-        read.number("retry.backoff.max.ms", 1_000u64, 0, i32::MAX as u64);
+        read.long_millis("retry.backoff.ms", 100);
+        read.long_millis("retry.backoff.max.ms", 1_000);
         let config = Self {
             group_instance_id,
             client_id: read.text("client.id").unwrap_or("consumer").to_owned(),
@@ -435,7 +443,7 @@ impl ProducerConfig {
 
     fn read(properties: &Properties) -> (Reader<'_>, Self) {
         let mut read = Reader::new(properties);
-        let acks = match read.text("acks").map(str::trim) {
+        let acks = match read.text("acks") {
             None | Some("all" | "-1") => Acks::All,
             Some("1") => Acks::One,
             Some("0") => Acks::Zero,
@@ -460,13 +468,13 @@ impl ProducerConfig {
             buffer_memory: read.number("buffer.memory", 33_554_432, 1, usize::MAX),
             compression,
             compression_level,
-            max_block: read.millis("max.block.ms", 60_000, 0),
+            max_block: read.long_millis("max.block.ms", 60_000),
             max_request_size: read.number("max.request.size", 1_048_576, 0, i32::MAX as usize),
             delivery_timeout: read.millis("delivery.timeout.ms", 120_000, 0),
             retries: read.number("retries", i32::MAX as u32, 0, i32::MAX as u32),
             idempotent,
-            retry_backoff: read.millis("retry.backoff.ms", 100, 0),
-            retry_backoff_max: read.millis("retry.backoff.max.ms", 1_000, 0),
+            retry_backoff: read.long_millis("retry.backoff.ms", 100),
+            retry_backoff_max: read.long_millis("retry.backoff.max.ms", 1_000),
         };
         if config.delivery_timeout < config.linger {
             read.problem("delivery.timeout.ms must not be below linger.ms".to_owned());
@@ -499,7 +507,7 @@ fn idempotence(read: &mut Reader<'_>, acks: Acks) -> bool {
 
 /// The type, and its level if that is set. All levels are checked, also those of other types.
 fn compression(read: &mut Reader<'_>) -> (CompressionType, Option<i32>) {
-    let text = read.text("compression.type").map_or("none", str::trim);
+    let text = read.text("compression.type").unwrap_or("none");
     let chosen = CompressionType::ALL.into_iter().find(|kind| kind.name() == text).unwrap_or_else(|| {
         read.problem(format!("compression.type = \"{text}\": expected none, gzip, snappy, lz4 or zstd"));
         CompressionType::None
@@ -529,6 +537,15 @@ mod tests {
         assert!(!ConsumerConfig::parse(&Properties::new()).expect("defaults").enable_auto_commit);
         let config = ProducerConfig::parse(&Properties::new()).expect("defaults");
         assert_eq!((config.linger.as_millis(), config.batch_size, config.acks), (5, 16_384, Acks::All));
+    }
+
+    #[test]
+    fn space_around_a_value_does_not_count() {
+        let spaced =
+            Properties::new().with("isolation.level", " read_committed\n").with("group.id", " g ").with("client.id", "\tc");
+        let config = ConsumerConfig::parse(&spaced).expect("fine");
+        assert!(config.read_committed);
+        assert_eq!((config.group_id.as_deref(), config.client_id.as_str()), (Some("g"), "c"));
     }
 
     #[test]
@@ -587,6 +604,9 @@ mod tests {
             ("partition.assignment.strategy", "fair", Some("cooperative-sticky")),
             ("partition.assignment.strategy", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor", None),
             ("max.poll.records", "0", Some("from 1 to")),
+            ("metadata.max.age.ms", "9223372036854775807", None),
+            ("connections.max.idle.ms", "9223372036854775807", None),
+            ("request.timeout.ms", "2147483648", Some("from 0 to 2147483647")),
             ("check.crcs", "yes", Some("true or false")),
             ("check.crcs", "FALSE", None),
             ("request.timeout.ms", "soon", Some("whole number")),
@@ -617,6 +637,9 @@ mod tests {
             ("acks", "2", Some("0, 1 or all")),
             ("acks", "-1", None),
             ("linger.ms", "-1", Some("from 0 to")),
+            ("max.block.ms", "9223372036854775807", None),
+            ("retry.backoff.ms", "9223372036854775807", None),
+            ("delivery.timeout.ms", "2147483648", Some("to 2147483647")),
             ("batch.size", "16k", Some("whole number")),
             ("enable.idempotence", "true", None),
             ("enable.idempotence", "false", None),

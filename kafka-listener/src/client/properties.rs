@@ -10,9 +10,9 @@ impl Properties {
         Self::default()
     }
 
-    /// Sets one; the value's text is what Kafka's configuration files would hold.
+    /// Sets one; the value's text is what Kafka's configuration files would hold. Space around it does not count, as in Kafka.
     pub fn set(&mut self, key: impl Into<String>, value: impl ToString) -> &mut Self {
-        self.0.insert(key.into(), value.to_string());
+        self.0.insert(key.into(), value.to_string().trim().to_owned());
         self
     }
 
@@ -42,6 +42,6 @@ impl Properties {
 
 impl<K: Into<String>, V: ToString> FromIterator<(K, V)> for Properties {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(settings: I) -> Self {
-        Self(settings.into_iter().map(|(key, value)| (key.into(), value.to_string())).collect())
+        settings.into_iter().fold(Self::new(), |all, (key, value)| all.with(key, value))
     }
 }
