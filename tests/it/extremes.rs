@@ -17,6 +17,57 @@ async fn goes_on(app: &kafka_listener::testing::RunningTestApp) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_without_end_is_no_overflow() {
+    let forever = Duration::MAX;
+    let settings = || {
+        factory()
+            .poll_timeout(forever)
+            .shutdown_timeout(forever)
+            .poll_error_back_off(forever)
+            .sync_commit_timeout(forever)
+            .idle_event_interval(forever)
+            .idle_partition_event_interval(forever)
+            .lag_event_interval(forever)
+    };
+    let by_hand = |async_acks: bool| {
+        let listener = Listener::new("l", move |record: ConsumerRecord<(), String>, ack: Acknowledgment| async move {
+            match record.partition() {
+                0 if async_acks => drop(ack),
+                0 => ack.nack(Duration::MAX)?,
+                _ => ack.acknowledge().await?,
+            }
+            ListenerResult::Ok(())
+        });
+        listener.ack_mode(AckMode::ManualImmediate)
+    };
+    let fails = Listener::new("l", |record: ConsumerRecord<(), String>| async move {
+        if record.partition() == 0 { Err(StoreDown) } else { Ok(()) }
+    });
+    let retries = || DefaultErrorHandler::new(FixedBackOff::new(Duration::MAX, 3));
+    for (listener, factory) in [
+        (by_hand(false), settings()),
+        (by_hand(true), settings().async_acks(true).ack_timeout(forever)),
+        (fails, settings().error_handler(retries())),
+        (logging("l", &Log::default()), settings().ack_mode(AckMode::Time).ack_time(forever)),
+    ] {
+        let timed = format!("{factory:?}").contains("Some(Time)");
+        let app = app(2, factory, listener).with(|app| app.shutdown_timeout(forever)).start().await.unwrap();
+        send(&app, "t", 0, 1).await;
+        start(&app, "l").await;
+        if timed {
+            send(&app, "t", 1, 1).await;
+            pass(Duration::from_secs(60)).await;
+        } else {
+            goes_on(&app).await;
+        }
+        let container = app.registry().get("l").unwrap().clone();
+        assert!(container.is_running(), "{:?}", container.state());
+        container.stop_immediate().await;
+        app.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_in_a_layer_is_an_error_like_any_other() {
     let log = Log::default();
     let picky = factory().layer(RecordFilterLayer::keep(|record| {

@@ -199,3 +199,142 @@ async fn listeners_of_one_group_have_names_of_their_own() {
     let fine = fine.listener(text("o").partitions("t", "0").group_id("g"));
     fine.start().await.unwrap().shutdown().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_is_read_as_the_consumer_reads_it() {
+    let by_hand = || Listener::new("l", |_: String, _: Acknowledgment| async {}).topic("t").ack_mode(AckMode::Manual);
+    for value in ["true", "TRUE", " true "] {
+        let found = problems(builder(&[]).property("enable.auto.commit", value).listener(by_hand())).await;
+        assert!(found.len() == 1 && found[0].contains("acknowledgments would mean nothing"), "{value:?}: {found:?}");
+    }
+    let spaced = builder(&[])
+        .property("enable.auto.commit", " False ")
+        .property("max.poll.interval.ms", " 7000 ")
+        .property("auto.offset.reset", " latest ")
+        .property("group.id", " g ");
+    let app = spaced.listener(text("l").topic("t").container_factory("f").auto_startup(false)).factory(factory());
+    let app = app.start().await.unwrap();
+    let properties = app.registry().get("l").unwrap().properties().clone();
+    assert_eq!((properties.auto_commit, properties.reset_latest), (false, true));
+    assert_eq!(properties.max_poll_interval, std::time::Duration::from_secs(7));
+    assert_eq!(properties.consumer.get("auto.offset.reset"), Some("latest"));
+    app.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_batch_cannot_give_is_refused_in_closures_too() {
+    let about_one = "about one record, and the listener takes a batch";
+    let whole = || Listener::new("l", |_: Offset| async {}).topic("t");
+    for (listener, factory, expected) in [
+        (Listener::new("l", |_: Rows, _: Offset| async {}).topic("t"), factory(), about_one),
+        (Listener::new("l", |_: Rows, _: String| async {}).topic("t"), factory(), "takes one payload"),
+        (Listener::new("l", |_: String, _: Rows| async {}).topic("t"), factory(), "takes one payload"),
+        (whole().batch(true), factory(), about_one),
+        (whole(), factory().batch(true), about_one),
+    ] {
+        let found = problems(builder(&[]).factory(factory).listener(listener.container_factory("f"))).await;
+        assert!(found.len() == 1 && found[0].contains(expected), "{expected}: {found:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_holds_a_name_itself_is_told_and_not_passed_over() {
+    let workers = || crate::support::logging("l", &Log::default()).topic("t").concurrency("${workers}");
+    let found = problems(builder(&[("WORKERS", "${N}")]).listener(workers())).await;
+    assert!(found.len() == 1 && found[0].contains("'workers' holds '${N}'"), "{found:?}");
+    let nested = crate::support::logging("l", &Log::default()).topic("${a:${b}}");
+    let found = problems(builder(&[]).listener(nested)).await;
+    assert!(found.len() == 1 && found[0].contains("topic: '${a:${b}}'"), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_factorys_numbers_are_checked_once_for_all_its_listeners() {
+    use std::time::Duration;
+    let zero = Duration::ZERO;
+    for (name, factory) in [
+        ("concurrency", factory().concurrency(Concurrency::Fixed(0))),
+        ("ack_count", factory().ack_mode(AckMode::Count).ack_count(0)),
+        ("ack_time", factory().ack_mode(AckMode::Time).ack_time(Duration::from_nanos(1))),
+        ("max_unacked", factory().ack_mode(AckMode::Manual).async_acks(true).max_unacked(0)),
+        ("poll_timeout", factory().poll_timeout(zero)),
+        ("poll_error_back_off", factory().poll_error_back_off(zero)),
+        ("idle_event_interval", factory().idle_event_interval(zero)),
+        ("idle_partition_event_interval", factory().idle_partition_event_interval(zero)),
+        ("lag_event_interval", factory().lag_event_interval(zero)),
+        ("max_unacked", factory().ack_mode(AckMode::Manual).max_unacked(5)),
+        ("ack_timeout", factory().ack_mode(AckMode::Manual).ack_timeout(Duration::from_secs(1))),
+    ] {
+        let manual = name.ends_with("unacked") || name == "ack_timeout";
+        let listener = |id: &str| {
+            let made = if manual { Listener::new(id, |_: String, _: Acknowledgment| async {}) } else { text(id) };
+            made.topic("t").container_factory("f")
+        };
+        let found = problems(builder(&[]).factory(factory).listener(listener("l")).listener(listener("m"))).await;
+        assert!(found.len() == 1 && found[0].starts_with(&format!("factory 'f': {name} ")), "{name}: {found:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_and_times_belong_to_a_mode_wherever_they_come_from() {
+    let second = std::time::Duration::from_secs(1);
+    let of = |mode: &str| {
+        let mut spec = kafka_listener::registry::OwnedListener::from(text("l").topic("t").container_factory("f")).spec;
+        spec.ack_mode = (!mode.is_empty()).then(|| mode.to_owned());
+        kafka_listener::registry::OwnedListener {
+            spec,
+            handler: kafka_listener::registry::OwnedListener::from(text("l")).handler,
+        }
+    };
+    for (mode, factory, expected) in [
+        ("", factory().ack_count(5), "ack_count is set, but ack_mode Batch ignores it"),
+        ("", factory().ack_time(second), "ack_time is set, but ack_mode Batch ignores it"),
+        ("", factory().ack_mode(AckMode::Count), "ack_mode Count needs ack_count"),
+        ("", factory().ack_mode(AckMode::Time), "ack_mode Time needs ack_time"),
+        ("${mode}", factory(), "ack_mode Count needs ack_count"),
+    ] {
+        let found = problems(builder(&[("MODE", "COUNT")]).factory(factory).listener(of(mode))).await;
+        assert!(found.len() == 1 && found[0].contains(expected), "{expected}: {found:?}");
+    }
+    // A factory may hold them for those of its listeners whose mode asks for them.
+    for mode in ["Count", "Record"] {
+        let app = builder(&[]).factory(factory().ack_count(5)).listener(of(mode)).start().await.unwrap();
+        app.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_topic_is_told_with_everything_else() {
+    let fatal = || factory().missing_topics_fatal(true);
+    let app = builder(&[])
+        .factory(fatal())
+        .topic(NewTopic::new("declared").partitions(1))
+        .listener(text("a").topics(["declared", "nowhere"]).container_factory("f"))
+        .listener(text("b").partitions("gone", "0-1").group_id("g").container_factory("f"))
+        .listener(text("c").topic("declared").container_factory("nobody"));
+    let found = problems(app).await;
+    for (listener, text) in
+        [("'a'", "'nowhere' does not exist"), ("'b'", "'gone' does not exist"), ("'c'", "\"nobody\" is unknown")]
+    {
+        assert_eq!(found.iter().filter(|one| one.contains(listener) && one.contains(text)).count(), 1, "{text}: {found:#?}");
+    }
+    assert_eq!(found.len(), 3, "{found:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn acknowledgments_need_a_group_to_mean_something() {
+    let listener = Listener::new("l", |_: String, _: Acknowledgment| async {}).ack_mode(AckMode::Manual);
+    let mut listener = kafka_listener::registry::OwnedListener::from(listener.partitions_from("t", "0", "beginning"));
+    listener.spec.function = listener.spec.id.take().unwrap();
+    let found = problems(builder(&[]).topic(NewTopic::new("t").partitions(1)).listener(listener)).await;
+    assert!(found.len() == 1 && found[0].contains("ack_mode Manual needs a consumer group"), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_is_wrong_with_one_listener_is_told_at_once() {
+    let listener = Listener::new("l", |_: String, _: Acknowledgment, _: State<Ledger>| async {}).topic("t");
+    let found = problems(builder(&[]).listener(listener)).await;
+    for text in ["has no value", "takes an Acknowledgment, but ack_mode is Batch"] {
+        assert_eq!(found.iter().filter(|one| one.contains(text)).count(), 1, "{text}: {found:?}");
+    }
+    assert_eq!(found.len(), 2);
+}

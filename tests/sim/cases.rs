@@ -184,7 +184,14 @@ async fn b04_every_end_of_a_record_settles_its_offset() {
             let handler = DefaultErrorHandler::new(FixedBackOff::new(Duration::ZERO, 1));
             let handler = if letters { handler.dead_letters(DeadLetters::to_suffix("-dlt")) } else { handler };
             let filter = RecordFilterLayer::keep(|one| one.record.offset() % 3 != 2);
-            let app = pair(1, factory().error_handler(handler).layer(filter), &log, some_fail, mode).await;
+            let app = pair(
+                1,
+                factory().ack_count(1).ack_time(Duration::from_secs(5)).error_handler(handler).layer(filter),
+                &log,
+                some_fail,
+                mode,
+            )
+            .await;
             send(&app, 0, 9).await;
             app.committed("g", "t", 0).reaches(9).await.unwrap();
             assert!(log.places().iter().all(|(_, offset)| offset % 3 != 2), "{mode}: what is filtered is not delivered");

@@ -111,7 +111,8 @@ impl Settings {
         found
     }
 
-    /// Replaces every `${name}` and `${name:default}`; a name that is nowhere and has no default is an error.
+    /// Replaces every `${name}` and `${name:default}`; a name that is nowhere and has no default is an error. What is put in is
+    /// not looked through again: a `${` in it is an error, too, and never a part of the text.
     pub fn resolve(&self, text: &str) -> Result<String, ConfigError> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -125,7 +126,15 @@ impl Settings {
                 Some((name, default)) => (name.trim(), Some(default)),
                 None => (inner[..end].trim(), None),
             };
+            if default.is_some_and(|default| default.contains("${")) {
+                return Err(ConfigError(format!("'{text}': a default cannot hold a name; write what it is, or set '{name}'")));
+            }
             match (self.get(name), default) {
+                (Some(value), _) if value.contains("${") => {
+                    return Err(ConfigError(format!(
+                        "'{name}' holds '{value}', which is not replaced again; set it to the value itself"
+                    )));
+                }
                 (Some(value), _) => out.push_str(value),
                 (None, Some(default)) => out.push_str(default),
                 (None, None) => {
@@ -174,7 +183,7 @@ mod tests {
             [("A", "env"), ("B_C", "env"), ("KAFKA_GROUP_ID", "env")].map(|(k, v)| (k.to_owned(), v.to_owned())),
         );
         settings.file.extend(
-            [("b.c", "file"), ("d", "file"), ("kafka.group.id", "file"), ("kafka.client.id", "file")]
+            [("b.c", "file"), ("d", "file"), ("open", "${d}"), ("kafka.group.id", "file"), ("kafka.client.id", "file")]
                 .map(|(k, v)| (k.to_owned(), v.to_owned())),
         );
         settings
@@ -190,6 +199,9 @@ mod tests {
             ("${nowhere:}", Ok("")),
             ("${nowhere}", Err("'nowhere' is set nowhere")),
             ("${a", Err("without its")),
+            ("${nowhere:${a}}", Err("a default cannot hold a name")),
+            ("${a:${b.c}}", Err("a default cannot hold a name")),
+            ("${d}${open}", Err("'open' holds '${d}'")),
         ] {
             match (settings().resolve(text), expected) {
                 (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{text}"),

@@ -20,9 +20,8 @@ pub use running::RunningApp;
 pub use crate::client::embedded::Embedded;
 
 use self::shutdown::Signals;
-use crate::client::Subscription;
 use crate::client::{Backend, ClientErrorKind, NewTopic, Properties};
-use crate::container::{ConcurrentListenerContainer, ContainerSeed, Events, Source};
+use crate::container::{ConcurrentListenerContainer, ContainerSeed, Events, FOREVER};
 use crate::error::RecoverContext;
 use crate::factory::ContainerFactory;
 use crate::registry::{Endpoint, ListenerRegistry, OwnedListener, discovered, missing_crates};
@@ -211,13 +210,11 @@ impl KafkaAppBuilder {
         };
         let (ready, found) = preflight::check(&looked, listeners);
         problems.extend(found);
-        for one in &ready {
-            preflight::check_acknowledgment(one, &mut problems);
-        }
+        problems.extend(preflight::missing_topics(backend.admin().as_ref(), &ready, &self.topics).await);
         let listen = self.resolved_addresses(&settings, &mut problems);
         let mut addresses = Vec::new();
         if problems.is_empty() {
-            self.make_topics(backend.as_ref(), &ready, &mut problems).await;
+            self.make_topics(backend.as_ref(), &mut problems).await;
             for address in &listen {
                 match backend.listen(address).await {
                     Ok(address) => addresses.push(address),
@@ -289,8 +286,8 @@ impl KafkaAppBuilder {
         all
     }
 
-    /// Makes declared topics; looks for the listeners' own.
-    async fn make_topics(&self, backend: &dyn Backend, ready: &[preflight::Ready], problems: &mut Vec<String>) {
+    /// Makes declared topics.
+    async fn make_topics(&self, backend: &dyn Backend, problems: &mut Vec<String>) {
         let admin = backend.admin();
         for topic in &self.topics {
             match admin.create_topic(topic).await {
@@ -303,22 +300,6 @@ impl KafkaAppBuilder {
                     }
                 }
                 Err(error) => problems.push(format!("topic '{}': {error}", topic.name)),
-            }
-        }
-        for one in ready {
-            let Source::Subscribed(Subscription::Topics(topics)) = &one.properties.source else { continue };
-            for name in topics {
-                match admin.topic(name).await {
-                    Ok(Some(_)) => {}
-                    Ok(None) if one.properties.missing_topics_fatal => problems.push(format!(
-                        "listener '{}': topic '{name}' does not exist (missing_topics_fatal); declare it: .topic(NewTopic::new(\"{name}\"))",
-                        one.properties.id
-                    )),
-                    Ok(None) => {
-                        tracing::info!(target: "kafka_listener::app", topic = %name, listener = %one.properties.id, "the topic does not exist yet; it is made when somebody first uses it");
-                    }
-                    Err(error) => problems.push(format!("topic '{name}': {error}")),
-                }
             }
         }
     }
@@ -356,7 +337,7 @@ impl KafkaAppBuilder {
             events,
             states,
             addresses,
-            shutdown_timeout: self.shutdown_timeout.unwrap_or(DEFAULT_SHUTDOWN_TIMEOUT),
+            shutdown_timeout: self.shutdown_timeout.unwrap_or(DEFAULT_SHUTDOWN_TIMEOUT).min(FOREVER),
             handle_signals: self.handle_signals.unwrap_or(true),
         });
         for container in &containers {

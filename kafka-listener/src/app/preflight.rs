@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::config::Settings;
 use crate::ack::AckMode;
-use crate::client::{Backend, Properties, SeekTo, StartOffset, Subscription, TopicPartition};
-use crate::container::{Concurrency, ContainerProperties, Source};
+use crate::client::config::{ConsumerConfig, OffsetReset};
+use crate::client::{Admin, Backend, NewTopic, Properties, SeekTo, StartOffset, Subscription, TopicPartition};
+use crate::container::{Concurrency, ContainerProperties, FOREVER, Source};
 use crate::extract::Param;
-use crate::factory::{ContainerFactory, DEFAULT_FACTORY};
+use crate::factory::{ContainerFactory, DEFAULT_FACTORY, LEAST_TIME};
 use crate::registry::{OwnedListener, OwnedListenerSpec};
 
 /// What preflight looks at.
@@ -53,7 +53,7 @@ impl Problems<'_> {
 
 /// Resolves all listeners; the second list names every problem.
 pub(super) fn check(preflight: &Preflight<'_>, listeners: Vec<OwnedListener>) -> (Vec<Ready>, Vec<String>) {
-    let mut found = Vec::new();
+    let mut found: Vec<String> = preflight.factories.values().flat_map(ContainerFactory::problems).collect();
     let mut ready = Vec::new();
     let mut ids: BTreeMap<Arc<str>, String> = BTreeMap::new();
     for listener in listeners {
@@ -143,7 +143,7 @@ fn resolve(preflight: &Preflight<'_>, listener: OwnedListener, problems: &mut Pr
     apply_spec(&mut properties, &spec, problems);
     shape(&mut properties, &listener, &spec, &factory, problems);
     consumer_settings(preflight, &mut properties, &spec, &factory, problems);
-    modes(&properties, &spec, &factory, problems);
+    modes(&properties, &listener, &spec, &factory, problems);
     states(preflight, &listener, problems);
     Some(Ready { properties, factory, listener: OwnedListener { spec, handler: listener.handler } })
 }
@@ -252,6 +252,34 @@ fn source(spec: &OwnedListenerSpec, problems: &mut Problems<'_>) -> Option<Sourc
     Some(Source::Partitions(all.into_iter().collect()))
 }
 
+/// The topics that listeners name and that are neither there nor declared. With `missing_topics_fatal` each is a problem; else it
+/// is told.
+pub(super) async fn missing_topics(admin: &dyn Admin, ready: &[Ready], declared: &[NewTopic]) -> Vec<String> {
+    let mut found = Vec::new();
+    for one in ready {
+        let (id, fatal) = (&one.properties.id, one.properties.missing_topics_fatal);
+        let names: BTreeSet<&str> = match &one.properties.source {
+            Source::Subscribed(Subscription::Topics(topics)) => topics.iter().map(AsRef::as_ref).collect(),
+            Source::Subscribed(Subscription::Pattern(_)) => continue,
+            Source::Partitions(all) => all.iter().map(|(partition, _)| partition.topic.as_ref()).collect(),
+        };
+        for name in names {
+            match admin.topic(name).await {
+                Ok(Some(_)) => {}
+                Ok(None) if declared.iter().any(|topic| topic.name == name) => {}
+                Ok(None) if fatal => found.push(format!(
+                    "listener '{id}': topic '{name}' does not exist (missing_topics_fatal); declare it: .topic(NewTopic::new(\"{name}\"))"
+                )),
+                Ok(None) => {
+                    tracing::info!(target: "kafka_listener::app", topic = %name, listener = %id, "the topic does not exist yet; it is made when somebody first uses it");
+                }
+                Err(error) => found.push(format!("topic '{name}': {error}")),
+            }
+        }
+    }
+    found
+}
+
 fn topic_name(topic: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if topic.is_empty() || topic.len() > 249 || topic == "." || topic == ".." || !topic.chars().all(legal) {
@@ -297,9 +325,9 @@ fn start_offset(text: &str) -> Result<StartOffset, String> {
                     .map_err(|_| format!("offset \"{text}\": expected milliseconds since 1970 behind 'timestamp:'"));
             }
             match other.parse::<i64>() {
-                Ok(offset) if offset < 0 => at(SeekTo::FromEnd(-offset)),
-                Ok(offset) => at(SeekTo::Offset(offset)),
-                Err(_) => Err(format!(
+                Ok(offset) if offset >= 0 => at(SeekTo::Offset(offset)),
+                Ok(offset) if offset > i64::MIN => at(SeekTo::FromEnd(-offset)),
+                _ => Err(format!(
                     "offset \"{text}\": expected committed, beginning, end, a number, a negative number (from the end) or timestamp:<ms>"
                 )),
             }
@@ -321,6 +349,19 @@ fn apply_factory(properties: &mut ContainerProperties, factory: &ContainerFactor
     properties.idle_event_interval = settings.idle_event_interval;
     properties.idle_partition_event_interval = settings.idle_partition_event_interval;
     properties.lag_event_interval = settings.lag_event_interval;
+    for time in [
+        Some(&mut properties.ack_time),
+        Some(&mut properties.ack_timeout),
+        Some(&mut properties.sync_commit_timeout),
+        Some(&mut properties.poll_timeout),
+        Some(&mut properties.shutdown_timeout),
+        Some(&mut properties.poll_error_back_off),
+        properties.idle_event_interval.as_mut(),
+        properties.idle_partition_event_interval.as_mut(),
+        properties.lag_event_interval.as_mut(),
+    ] {
+        time.into_iter().for_each(|time| *time = FOREVER.min(*time));
+    }
 }
 
 fn apply_spec(properties: &mut ContainerProperties, spec: &OwnedListenerSpec, problems: &mut Problems<'_>) {
@@ -334,8 +375,8 @@ fn apply_spec(properties: &mut ContainerProperties, spec: &OwnedListenerSpec, pr
     }
     if let Some(text) = spec.ack_time.as_ref().filter(|text| !is_unresolved(text)) {
         match humantime::parse_duration(text) {
-            Ok(time) if time > Duration::ZERO => properties.ack_time = time,
-            Ok(_) => problems.add("ack_time must be longer than nothing, for example \"5s\""),
+            Ok(time) if time >= LEAST_TIME => properties.ack_time = time.min(FOREVER),
+            Ok(_) => problems.add(format!("ack_time = \"{text}\": expected at least a millisecond, for example \"5s\"")),
             Err(error) => problems.add(format!("ack_time = \"{text}\" is no duration such as \"5s\": {error}")),
         }
     }
@@ -385,9 +426,14 @@ fn shape(
     factory: &ContainerFactory,
     problems: &mut Problems<'_>,
 ) {
-    let batch = listener.handler.params.iter().any(|param| matches!(param, Param::Batch));
-    let record = listener.handler.params.iter().any(|param| matches!(param, Param::Record));
+    let takes = |kind: fn(&Param) -> bool| listener.handler.params.iter().any(kind);
+    let batch = takes(|param| matches!(param, Param::Batch));
+    let record = takes(|param| matches!(param, Param::Record));
     let said = boolean(&spec.batch, "batch", problems).or(factory.settings.batch);
+    properties.batch = batch || (!record && said == Some(true));
+    if batch && record {
+        problems.add("a listener takes one payload, and this takes a batch and the payload of one record: leave one of them out");
+    }
     match said {
         Some(true) if record => {
             problems.add("batch = true, but the listener takes the payload of one record; take Batch<..> instead")
@@ -397,7 +443,11 @@ fn shape(
         }
         _ => {}
     }
-    properties.batch = batch || (!record && said == Some(true));
+    if properties.batch && takes(|param| matches!(param, Param::Metadata)) {
+        problems.add(
+            "a parameter is about one record, and the listener takes a batch: take it with each element, as in Batch<(Key<K>, Json<T>)> or Batch<ConsumerRecord<K, V>>",
+        );
+    }
 }
 
 fn consumer_settings(
@@ -422,11 +472,12 @@ fn consumer_settings(
         }
     }
     let mut settings = own.over(&factory.properties.over(preflight.kafka));
-    let group = spec.group_id.clone().or_else(|| spec.id.clone()).or_else(|| settings.get("group.id").map(str::to_owned));
+    let groups = [spec.group_id.as_deref(), spec.id.as_deref(), settings.get("group.id")];
+    let group: Option<Arc<str>> = groups.into_iter().flatten().map(str::trim).find(|group| !group.is_empty()).map(Arc::from);
     match (&group, &properties.source) {
-        (Some(group), _) if !group.is_empty() => {
+        (Some(group), _) => {
             settings.set("group.id", group);
-            properties.group_id = Some(Arc::from(group.as_str()));
+            properties.group_id = Some(group.clone());
         }
         (_, Source::Partitions(_)) => {}
         _ => {
@@ -438,10 +489,11 @@ fn consumer_settings(
     if settings.get("enable.auto.commit").is_none() {
         settings.set("enable.auto.commit", false);
     }
-    properties.auto_commit = settings.get("enable.auto.commit") == Some("true");
-    properties.reset_latest = settings.get("auto.offset.reset").is_none_or(|reset| reset == "latest");
-    if let Some(Ok(limit)) = settings.get("max.poll.interval.ms").map(str::parse) {
-        properties.max_poll_interval = Duration::from_millis(limit);
+    // As the consumer reads them: what is wrong with one is told below.
+    if let Ok(read) = ConsumerConfig::parse(&settings) {
+        properties.auto_commit = read.enable_auto_commit;
+        properties.reset_latest = read.auto_offset_reset == OffsetReset::Latest;
+        properties.max_poll_interval = read.max_poll_interval;
     }
     for problem in preflight.backend.check_consumer(&settings) {
         if !preflight.told.contains(&problem.to_string()) {
@@ -451,10 +503,17 @@ fn consumer_settings(
     properties.consumer = settings;
 }
 
-fn modes(properties: &ContainerProperties, spec: &OwnedListenerSpec, factory: &ContainerFactory, problems: &mut Problems<'_>) {
-    if spec.ack_mode.as_deref().is_some_and(is_unresolved) {
+fn modes(
+    properties: &ContainerProperties,
+    listener: &OwnedListener,
+    spec: &OwnedListenerSpec,
+    factory: &ContainerFactory,
+    problems: &mut Problems<'_>,
+) {
+    if spec.ack_mode.as_deref().is_some_and(|mode| is_unresolved(mode) || AckMode::from_str(mode).is_err()) {
         return;
     }
+    acknowledgment(properties, listener, problems);
     let mode = properties.ack_mode;
     if mode == AckMode::Record && properties.batch {
         problems.add("ack_mode Record cannot serve a batch listener: use Batch, or take one record");
@@ -467,13 +526,25 @@ fn modes(properties: &ContainerProperties, spec: &OwnedListenerSpec, factory: &C
     if properties.async_acks && !mode.is_manual() {
         problems.add(format!("async_acks needs ack_mode Manual or ManualImmediate, not {mode}"));
     }
-    let counts = matches!(mode, AckMode::Count | AckMode::CountTime);
-    let times = matches!(mode, AckMode::Time | AckMode::CountTime);
-    if (spec.ack_count.is_some() || factory.settings.ack_count.is_some() && factory.settings.ack_mode == Some(mode)) && !counts {
-        problems.add(format!("ack_count is set, but ack_mode {mode} ignores it: it is for Count and CountTime"));
+    let partitions = matches!(&properties.source, Source::Partitions(all) if !all.is_empty());
+    if mode.is_manual() && partitions && properties.group_id.is_none() {
+        problems.add(format!(
+            "ack_mode {mode} needs a consumer group, else acknowledgments would mean nothing: give group_id = \"...\" (or an id), or take another mode"
+        ));
     }
-    if (spec.ack_time.is_some() || factory.settings.ack_time.is_some() && factory.settings.ack_mode == Some(mode)) && !times {
-        problems.add(format!("ack_time is set, but ack_mode {mode} ignores it: it is for Time and CountTime"));
+    // A factory may hold them for those of its listeners that choose such a mode themselves.
+    let factorys = spec.ack_mode.is_none() || factory.settings.ack_mode == Some(mode);
+    for (key, own, of_factory, modes) in [
+        ("ack_count", spec.ack_count.is_some(), factory.settings.ack_count.is_some(), [AckMode::Count, AckMode::CountTime]),
+        ("ack_time", spec.ack_time.is_some(), factory.settings.ack_time.is_some(), [AckMode::Time, AckMode::CountTime]),
+    ] {
+        let wanted = modes.contains(&mode);
+        if !wanted && (own || of_factory && factorys) {
+            problems.add(format!("{key} is set, but ack_mode {mode} ignores it: it is for {} and CountTime", modes[0]));
+        }
+        if wanted && !own && !of_factory {
+            problems.add(format!("ack_mode {mode} needs {key}: give it in the attribute or in the factory"));
+        }
     }
 }
 
@@ -488,20 +559,15 @@ fn states(preflight: &Preflight<'_>, listener: &OwnedListener, problems: &mut Pr
 }
 
 /// A listener that takes an acknowledgment needs a manual mode, and the other way round.
-pub(super) fn check_acknowledgment(ready: &Ready, problems: &mut Vec<String>) {
-    let takes = ready.listener.handler.params.iter().any(|param| matches!(param, Param::Acknowledgment));
-    let mode = ready.properties.ack_mode;
-    let whole = ready.listener.handler.params.iter().any(|param| matches!(param, Param::Other));
-    let place = place(&ready.listener.spec);
+fn acknowledgment(properties: &ContainerProperties, listener: &OwnedListener, problems: &mut Problems<'_>) {
+    let takes = listener.handler.takes_acknowledgment();
+    let mode = properties.ack_mode;
+    let whole = listener.handler.params.iter().any(|param| matches!(param, Param::Other));
     if takes && !mode.is_manual() {
-        problems.push(format!(
-            "{place}: it takes an Acknowledgment, but ack_mode is {mode}: use Manual or ManualImmediate, or take none"
-        ));
+        problems.add(format!("it takes an Acknowledgment, but ack_mode is {mode}: use Manual or ManualImmediate, or take none"));
     }
     if !takes && !whole && mode.is_manual() {
-        problems.push(format!(
-            "{place}: ack_mode {mode} needs an Acknowledgment among the parameters: nothing would ever be committed"
-        ));
+        problems.add(format!("ack_mode {mode} needs an Acknowledgment among the parameters: nothing would ever be committed"));
     }
 }
 
@@ -527,6 +593,8 @@ mod tests {
             ("17", Some(StartOffset::At(SeekTo::Offset(17)))),
             ("-10", Some(StartOffset::At(SeekTo::FromEnd(10)))),
             ("timestamp:5", Some(StartOffset::At(SeekTo::Timestamp(5)))),
+            ("-9223372036854775807", Some(StartOffset::At(SeekTo::FromEnd(i64::MAX)))),
+            ("-9223372036854775808", None),
             ("soon", None),
         ] {
             assert_eq!(start_offset(text).ok(), expected, "{text}");

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::event::{PauseReason, StopReason};
 use super::failure::{Fate, decide};
+use super::properties::FOREVER;
 use super::worker::{Core, Driven, Worker};
 use crate::ack::{Decision, Slot};
 use crate::client::{RawRecord, TopicPartition};
@@ -350,7 +351,7 @@ impl Core {
                     }
                     self.set_pause(entry.slot, PauseReason::BackOff, true);
                 }
-                self.retries.push(RetryUnit { due: Instant::now() + after, failures, entries });
+                self.retries.push(RetryUnit { due: Instant::now() + after.min(FOREVER), failures, entries });
                 Ok(())
             }
             ErrorDecision::Stop { reason } => {

@@ -6,6 +6,7 @@ use std::pin::pin;
 use tower::Service;
 
 use super::event::{EventKind, PauseReason, StopReason};
+use super::properties::FOREVER;
 use super::worker::{Core, Driven, Worker};
 use crate::ack::{Decision, Slot};
 use crate::client::RawRecord;
@@ -151,7 +152,7 @@ impl Core {
             return;
         }
         if let Some(part) = self.parts.get_mut(slot) {
-            part.wake_at = Some(Instant::now() + wait);
+            part.wake_at = Some(Instant::now() + wait.min(FOREVER));
             self.set_pause(slot, PauseReason::BackOff, true);
         }
     }

@@ -21,6 +21,7 @@ mod commit_tests;
 pub use concurrent::{ConcurrentListenerContainer, ContainerError};
 pub(crate) use concurrent::{ContainerSeed, stop_all};
 pub use event::{ContainerEvent, EVENT_BUFFER, EventKind, EventStream, Events, PauseReason, StopReason};
+pub(crate) use properties::FOREVER;
 pub use properties::{Concurrency, ContainerProperties, Source};
 pub use requested::Requested;
 pub use state::ContainerState;

@@ -4,6 +4,9 @@ use std::time::Duration;
 use crate::ack::AckMode;
 use crate::client::{Properties, StartOffset, Subscription, TopicPartition};
 
+/// The longest that anything waits: who says [`Duration::MAX`] means without end, and an instant so far away does not exist.
+pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Everything a container needs to know, resolved: the attribute over the factory over the defaults.
 #[derive(Debug, Clone)]
 pub struct ContainerProperties {
@@ -19,9 +22,9 @@ pub struct ContainerProperties {
     pub batch: bool,
     /// When offsets are committed.
     pub ack_mode: AckMode,
-    /// Records, for `Count` and `CountTime`; 1.
+    /// Records, for `Count` and `CountTime`; without meaning elsewhere.
     pub ack_count: u64,
-    /// For `Time` and `CountTime`; 5 s.
+    /// For `Time` and `CountTime`; without meaning elsewhere.
     pub ack_time: Duration,
     /// Acknowledgments may come from other tasks and in any order; false.
     pub async_acks: bool,

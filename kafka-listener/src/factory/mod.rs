@@ -17,6 +17,9 @@ use crate::layer::CatchPanicLayer;
 /// The name of the factory that listeners use which name none.
 pub const DEFAULT_FACTORY: &str = "default";
 
+/// The shortest time that the ack engine counts.
+pub(crate) const LEAST_TIME: Duration = Duration::from_millis(1);
+
 type ErasedLayer = Arc<dyn Fn(BoxedHandler) -> BoxedHandler + Send + Sync>;
 
 /// A named set of container settings. It knows bytes, not types: those live in the listeners' parameters.
@@ -102,9 +105,9 @@ impl ContainerFactory {
     options! {
         /// When offsets are committed; `Batch`.
         ack_mode: AckMode;
-        /// Done records before a commit, for `Count` and `CountTime`; 1.
+        /// Done records before a commit: `Count` and `CountTime` need it, from here or from the listener.
         ack_count: u64;
-        /// Time between commits, for `Time` and `CountTime`; 5 s.
+        /// Time between commits: `Time` and `CountTime` need it, from here or from the listener.
         ack_time: Duration;
         /// How many consumers; `Concurrency::Fixed(1)`.
         concurrency: Concurrency;
@@ -159,7 +162,39 @@ impl ContainerFactory {
         self
     }
 
-    /// Wraps the layers around a handler.
+    /// What is wrong with its own settings, whoever uses it.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let set = &self.settings;
+        let mut found = Vec::new();
+        let mut least = |name: &str, wrong: bool, expected: &str| {
+            if wrong {
+                found.push(format!("factory '{}': {name} must be {expected}", self.name));
+            }
+        };
+        least("concurrency", set.concurrency == Some(Concurrency::Fixed(0)), "at least 1");
+        least("ack_count", set.ack_count == Some(0), "at least 1");
+        least("ack_time", set.ack_time.is_some_and(|time| time < LEAST_TIME), "at least a millisecond");
+        least("max_unacked", set.max_unacked == Some(0), "at least 1: nothing would be delivered after the first record");
+        for (name, time) in [
+            ("poll_timeout", set.poll_timeout),
+            ("poll_error_back_off", set.poll_error_back_off),
+            ("idle_event_interval", set.idle_event_interval),
+            ("idle_partition_event_interval", set.idle_partition_event_interval),
+            ("lag_event_interval", set.lag_event_interval),
+        ] {
+            least(name, time == Some(Duration::ZERO), "longer than nothing: the worker would never rest");
+        }
+        if set.async_acks != Some(true) {
+            for (name, given) in [("max_unacked", set.max_unacked.is_some()), ("ack_timeout", set.ack_timeout.is_some())] {
+                if given {
+                    found.push(format!("factory '{}': {name} means nothing without .async_acks(true)", self.name));
+                }
+            }
+        }
+        found
+    }
+
+    /// Wraps the layers around a handler. Their panics are caught, too.
     pub(crate) fn wrap(&self, handler: BoxedHandler) -> BoxedHandler {
         if self.layers.is_empty() {
             return handler;
