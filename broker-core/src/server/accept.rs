@@ -53,6 +53,9 @@ pub(super) struct Shared {
     pub config: ServerConfig,
     pub requests: Arc<Pool>,
     pub answers: Arc<Pool>,
+    /// For what requests of very many elements are read into, and their answers until they are whole. By itself: who waits for it
+    /// holds what it has sent.
+    pub elements: Arc<Pool>,
     pub metrics: Metrics,
     pub passwords: Passwords,
     /// When it began: quotas count from here.
@@ -71,9 +74,10 @@ impl Shared {
     pub fn new(broker: Broker, config: ServerConfig) -> Arc<Self> {
         let requests = Pool::new(config.queued_max_request_bytes);
         let answers = Pool::new(config.queued_max_response_bytes);
+        let elements = Pool::new(config.queued_max_request_bytes);
         let (metrics, begun) = (Metrics::default(), Instant::now());
         let passwords = Passwords::default();
-        Arc::new(Self { broker, config, requests, answers, metrics, passwords, begun, open: Mutex::default() })
+        Arc::new(Self { broker, config, requests, answers, elements, metrics, passwords, begun, open: Mutex::default() })
     }
 
     /// Milliseconds since the server began.

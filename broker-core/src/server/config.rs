@@ -54,7 +54,8 @@ pub struct ServerConfig {
     pub fetch_max_bytes: usize,
     /// `queued.max.request.bytes`: what requests that arrive, or are being answered, take of memory, all connections together;
     /// 512 MiB, where Kafka has no bound. Over it nothing is read until something is answered. What a connection needs for small
-    /// requests, 128 KiB at most, is not counted.
+    /// requests, 128 KiB at most, is not counted. As much again may be taken by what requests of more than 512 elements are read into,
+    /// and their answers: 256 bytes an element, about.
     pub queued_max_request_bytes: usize,
     /// `queued.max.response.bytes`: the same for answers that clients have not read yet; 512 MiB. This broker's own. As it comes
     /// near, fetches are given less, and clients that do not read are let go after ten seconds.

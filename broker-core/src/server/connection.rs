@@ -38,7 +38,7 @@ const SASL_AUTHENTICATE: i16 = 36;
 /// How often is looked at clients that are slow.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a client may be slow while memory is short: with its request, or until it has read `ENOUGH_BYTES`.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const ENOUGH_BYTES: usize = 64 * 1024;
 /// What is over this is not kept from one request to the next.
 const LARGE_BYTES: usize = 2 * 1024 * 1024;

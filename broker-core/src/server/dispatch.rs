@@ -1,12 +1,13 @@
 //! Which APIs are served, in which versions: one table, sorted by key.
 
-use bytes::Bytes;
 use kafka_protocol::messages as kafka;
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
+use kafka_protocol::protocol::{Decodable, Encodable};
+use tokio::time::timeout;
 
 use super::api;
-use super::connection::Client;
+use super::connection::{Client, PATIENCE};
 use super::header::{Request, answer_has_tags};
+use super::memory::{self, Share};
 use super::outgoing::Answer;
 use super::shape::{self, Field};
 
@@ -60,7 +61,7 @@ macro_rules! apis {
         async fn served(client: &Client, request: Request) -> Done {
             match request.key {
                 $($key => {
-                    let body = match read::<kafka::$request>(api::$module::SHAPE, request.version, request.body.clone()) {
+                    let body = match kafka::$request::decode(&mut request.body.clone(), request.version) {
                         Ok(body) => body,
                         Err(error) => return Done::Close(format!("{} {}: {error}", stringify!($name), request.version)),
                     };
@@ -71,7 +72,6 @@ macro_rules! apis {
         }
 
         /// The shape of an API's request.
-        #[cfg(test)]
         pub(super) fn shape_of(key: i16) -> Option<&'static [Field]> {
             match key {
                 $($key => Some(api::$module::SHAPE),)*
@@ -158,17 +158,29 @@ pub(super) async fn answer(client: &Client, request: Request) -> Done {
         None => Done::Close(format!("API {} is not served", request.key)),
         // Nothing is served to who has not said who it is, but what is needed to say it.
         Some(api) if let Some(why) = client.may_not_ask(api.key) => Done::Close(format!("{} {why}", api.name)),
-        Some(api) if (api.read_min..=api.max).contains(&request.version) => served(client, request).await,
+        Some(api) if (api.read_min..=api.max).contains(&request.version) => match room(client, &request).await {
+            Ok(_held) => served(client, request).await,
+            Err(error) => Done::Close(format!("{} {}: {error}", api.name, request.version)),
+        },
         // The one API whose unknown versions are answered: clients find the version to use in the answer.
         Some(api) if api.key == 18 => api::api_versions::unsupported().into_done(&Request { version: 0, ..request }),
         Some(api) => Done::Close(format!("{} {}: the versions are {} to {}", api.name, request.version, api.read_min, api.max)),
     }
 }
 
-fn read<T: Decodable + HeaderVersion>(shape: &[Field], version: i16, mut body: Bytes) -> Result<T, String> {
-    let flexible = T::header_version(version) >= 2;
-    shape::check(shape, version, flexible, &body).map_err(|error| error.to_string())?;
-    T::decode(&mut body, version).map_err(|error| error.to_string())
+/// Whether a request is of its shape; and room for what it is read into, once there is some.
+async fn room(client: &Client, request: &Request) -> Result<Option<Share>, String> {
+    let shape = shape_of(request.key).unwrap_or_default();
+    let elements = shape::elements(shape, request.version, request.is_flexible(), &request.body);
+    let Some(bytes) = memory::counted(elements.map_err(|error| error.to_string())?) else { return Ok(None) };
+    let mut share = Share::new(client.shared.elements.clone());
+    match timeout(PATIENCE, share.set_when_free(bytes)).await {
+        Ok(()) => Ok(Some(share)),
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            Err(format!("it takes {bytes} bytes to read, and queued.max.request.bytes were short for {seconds} seconds"))
+        }
+    }
 }
 
 /// What an API's file gives back: a body; none; or a reason to close.

@@ -34,6 +34,11 @@ impl Request {
         Some(request)
     }
 
+    /// Whether lengths are compact, and structs end with tags.
+    pub fn is_flexible(&self) -> bool {
+        ApiKey::try_from(self.key).is_ok_and(|api| api.request_header_version(self.version) >= 2)
+    }
+
     /// What the client calls itself.
     pub fn client(&self) -> String {
         self.client_id.as_ref().map_or_else(String::new, |id| String::from_utf8_lossy(id).into_owned())

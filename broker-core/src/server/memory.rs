@@ -9,6 +9,14 @@ use tokio::sync::futures::Notified;
 /// What a connection holds without being counted: its usual buffer, and as much read ahead.
 pub(super) const UNCOUNTED_BYTES: usize = 128 * 1024;
 
+/// What an element of a request takes of memory about, with what is answered to it: many times what it took on the wire.
+const ELEMENT_BYTES: usize = 256;
+
+/// What the elements of a request take, if that is so much that it counts.
+pub(super) fn counted(elements: usize) -> Option<usize> {
+    Some(elements.saturating_mul(ELEMENT_BYTES)).filter(|bytes| *bytes > UNCOUNTED_BYTES)
+}
+
 /// A bound that connections share. It may be passed by what one of them takes at a time: while anything is free, whoever asks
 /// gets what is asked for, so that nobody waits for a size that never comes.
 #[derive(Debug)]
@@ -73,6 +81,18 @@ impl Share {
         self.bytes = counted;
         if after < before {
             self.pool.freed.notify_waiters();
+        }
+    }
+
+    /// Holds this much, once anything is left.
+    pub async fn set_when_free(&mut self, bytes: usize) {
+        let pool = self.pool.clone();
+        loop {
+            let freed = pool.freed();
+            if self.try_set(bytes) {
+                return;
+            }
+            freed.await;
         }
     }
 

@@ -72,11 +72,21 @@ pub(super) enum ShapeError {
     Elements,
 }
 
-/// Checks that a body holds all that its lengths claim. Returns how many bytes are left over.
+/// Checks that a body holds all that its lengths claim. Returns how many elements it has.
+pub(super) fn elements(shape: &[Field], version: i16, flexible: bool, body: &[u8]) -> Result<usize, ShapeError> {
+    walk(shape, version, flexible, body).map(|walk| walk.elements)
+}
+
+/// The same; returns how many bytes are left over.
+#[cfg(test)]
 pub(super) fn check(shape: &[Field], version: i16, flexible: bool, body: &[u8]) -> Result<usize, ShapeError> {
+    walk(shape, version, flexible, body).map(|walk| walk.rest.len())
+}
+
+fn walk<'a>(shape: &[Field], version: i16, flexible: bool, body: &'a [u8]) -> Result<Walk<'a>, ShapeError> {
     let mut walk = Walk { rest: body, elements: 0, version, flexible };
     walk.fields(shape)?;
-    Ok(walk.rest.len())
+    Ok(walk)
 }
 
 struct Walk<'a> {

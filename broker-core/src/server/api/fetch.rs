@@ -1,7 +1,7 @@
 //! Fetch (1), versions 4 to 12: whole batches, as they lie in the log, from the one that holds the offset asked for.
 //!
-//! - Waits until there are `min_bytes`, or as much as may be given, an error, or `max_wait_ms` is over. A partition that stands
-//!   twice is told of once. The first batch comes whatever the byte limits say,
+//! - Waits until there are `min_bytes`, or as much as may be given, an error, or `max_wait_ms` is over; with very many partitions only
+//!   while there is room for what others ask. A partition that stands twice is told of once. The first batch comes whatever the byte limits say,
 //!   further ones only within them; partitions earlier in the request come first.
 //! - Sessions (7): each fetch is answered in full with session 0, so that clients go on asking in full. A session that was never
 //!   given is not found.
@@ -32,9 +32,13 @@ use crate::security::Operation;
 use crate::server::connection::Client;
 use crate::server::dispatch::Body;
 use crate::server::header::Request;
+use crate::server::memory;
 use crate::server::outgoing::Answer;
 use crate::server::rights::Resource;
 use crate::server::shape::{Field, I8, I32, I64, TEXT, array, list};
+
+/// How often who waits with very many partitions looks whether it may.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What is given back.
 #[derive(Debug)]
@@ -100,6 +104,7 @@ async fn waited(client: &Client, body: &FetchRequest, budget: usize, wanted: usi
     let signal = DataSignal::new();
     // First the watch, then the look: what comes in between is seen by one of them.
     let _watches = watch(&client.shared.broker, body, &signal);
+    let counts = memory::counted(body.topics.iter().map(|topic| topic.partitions.len()).sum()).is_some();
     loop {
         let topics = look(client, body, budget);
         let mut rest = Rest { body: body.clone(), wanted, room: budget };
@@ -108,8 +113,13 @@ async fn waited(client: &Client, body: &FetchRequest, budget: usize, wanted: usi
         }
         drop(topics);
         loop {
-            if timeout_at(deadline, signal.notified()).await.is_err() {
-                return look(client, body, budget);
+            let next = if counts { deadline.min(Instant::now() + TICK) } else { deadline };
+            if timeout_at(next, signal.notified()).await.is_err() {
+                // Who waits with very many partitions does so no longer than there is room for others'.
+                if next == deadline || client.shared.elements.is_short() {
+                    return look(client, body, budget);
+                }
+                continue;
             }
             let news = look(client, &rest.body, rest.room);
             if rest.is_enough_with(&news) {

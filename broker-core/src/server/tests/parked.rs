@@ -127,3 +127,29 @@ async fn a_partition_is_told_of_once() {
     assert_eq!(told.iter().sum::<usize>(), 1, "{told:?}");
     assert!(records(&answer) > 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_of_very_many_partitions_makes_room_for_others() {
+    let broker = Broker::in_memory();
+    broker.create_topic(&NewTopic::new("t").partitions(1000)).expect("a topic");
+    let config = ServerConfig { queued_max_request_bytes: 100_000, ..ServerConfig::default() };
+    let mut door = Door::of(broker, config);
+    let of_all = |max_wait_ms| {
+        let mut asked = asks(1, 1 << 20).with_max_wait_ms(max_wait_ms);
+        let one = asked.topics[0].partitions[0].clone();
+        asked.topics[0].partitions = (0..1000).map(|number| one.clone().with_partition(number)).collect();
+        asked
+    };
+    let (mut waits, mut other, mut small) = (door.connect(), door.connect(), door.connect());
+    let from = Instant::now();
+    send(&mut waits, &of_all(60_000)).await;
+    send(&mut small, &asks(1, 1 << 20)).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    send(&mut other, &of_all(0)).await;
+    for stream in [&mut waits, &mut other] {
+        assert_eq!(receive(stream).await.responses[0].partitions.len(), 1000);
+    }
+    assert!(from.elapsed() < Duration::from_secs(3), "{:?}", from.elapsed());
+    receive(&mut small).await;
+    assert_eq!(from.elapsed().as_secs(), 60, "it takes nothing of note");
+}
