@@ -173,3 +173,68 @@ async fn a_shutdown_that_is_dropped_is_finished_by_the_next() {
     }
     panic!("the shutdown does not end");
 }
+
+#[tokio::test]
+async fn an_app_that_is_dropped_stops_its_listeners_and_lets_go_of_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::default();
+    let describe = || {
+        let app = KafkaApp::builder().environment([]).listeners([]).handle_signals(false).embedded(Embedded::dir(dir.path()));
+        app.property("auto.offset.reset", "earliest").topic(NewTopic::new("t").partitions(1))
+    };
+    let app = describe().listener(logging("l", &log).topic("t").group_id("g")).start().await.unwrap();
+    let container = app.registry().get("l").unwrap().clone();
+    app.template().send("t", "v".to_owned()).await.unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while app.committed("g", "t", 0).await.unwrap() != Some(1) {
+        assert!(tokio::time::Instant::now() < deadline, "still waiting for the first commit");
+        tokio::task::yield_now().await;
+    }
+    drop(app);
+    tokio::time::timeout_at(deadline, container.ended()).await.expect("its listeners end");
+    container.start().await.unwrap_err();
+    drop(container);
+    let again = loop {
+        match describe().start().await {
+            Ok(app) => break app,
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "still waiting for the folder: {error}"),
+        }
+        tokio::task::yield_now().await;
+    };
+    again.template().send("t", "v".to_owned()).await.unwrap();
+    again.shutdown().await.unwrap();
+    assert_eq!(log.lines(), ["0:0"], "nobody listens any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_dropped_leaves_nobody_behind() {
+    let broker = broker_core::Broker::builder().clock(std::sync::Arc::new(broker_core::TokioClock::new(0))).open().unwrap();
+    let log = Log::default();
+    for polls in 0..200 {
+        let app = KafkaApp::builder().environment([]).listeners([]).handle_signals(false);
+        let app = app.embedded(Embedded::shared(broker.clone())).property("auto.offset.reset", "earliest");
+        let app = app.topic(NewTopic::new("t").partitions(1)).listen("127.0.0.1:0");
+        let app = app.listener(logging("l", &log).topic("t").group_id("g"));
+        let started = {
+            let mut start = std::pin::pin!(app.start());
+            let mut started = None;
+            for _ in 0..polls {
+                if let std::task::Poll::Ready(app) = start.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    started = Some(app.unwrap());
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            started
+        };
+        let ended = started.is_some();
+        drop(started);
+        pass(Duration::from_secs(60)).await;
+        let members = broker.describe_group("g").map_or(0, |group| group.members.len());
+        assert_eq!(members, 0, "dropped after {polls} polls");
+        if ended {
+            return;
+        }
+    }
+    panic!("the start does not end");
+}

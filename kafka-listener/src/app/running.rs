@@ -26,8 +26,8 @@ pub(super) struct Parts {
     pub handle_signals: bool,
 }
 
-/// An app whose listeners run. Dropping it without [`shutdown`](Self::shutdown) or [`wait`](Self::wait) leaves its groups only
-/// when their session time-outs pass.
+/// An app whose listeners run. Dropping it without [`shutdown`](Self::shutdown) or [`wait`](Self::wait) stops them, too, after the
+/// calls in hand: they commit what is done and leave, and nobody waits for it. The broker is let go then, and not closed in order.
 pub struct RunningApp {
     parts: Parts,
     closed: tokio::sync::Mutex<bool>,
@@ -156,6 +156,13 @@ impl RunningApp {
         flushed?;
         ended?;
         Ok(())
+    }
+}
+
+impl Drop for RunningApp {
+    /// Nobody is left who could stop them later, and a start that is dropped halfway leaves nobody behind.
+    fn drop(&mut self) {
+        self.parts.registry.all().for_each(ConcurrentListenerContainer::let_go);
     }
 }
 

@@ -185,6 +185,12 @@ impl ConcurrentListenerContainer {
         self.0.intent.close();
     }
 
+    /// Nothing starts it any more, and it ends after the calls in hand. Waits for nothing.
+    pub(crate) fn let_go(&self) {
+        self.close();
+        self.ask_to_stop(Stop::Immediate);
+    }
+
     /// Tells the workers to stop, and everybody that they do; returns which run it is.
     fn ask_to_stop(&self, stop: Stop) -> u64 {
         let run = self.0.intent.stop(stop);
