@@ -94,6 +94,10 @@ fn properties(args: &Args, problems: &mut Problems) {
 }
 
 fn property(line: &Value) -> Result<(), String> {
+    if line.text.starts_with("${") {
+        // The key itself comes from the configuration: it is looked at when the app starts.
+        return Ok(());
+    }
     let Some((key, _)) = line.text.split_once('=') else {
         return Err(format!("`{}` is no setting: write \"key=value\", for example \"max.poll.records=50\"", line.text));
     };

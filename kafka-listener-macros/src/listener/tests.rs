@@ -172,3 +172,16 @@ fn what_is_no_function_keeps_its_text() {
     );
     assert!(messages(&method) == 1 && !method.contains("struct"), "{method}");
 }
+
+#[test]
+fn a_setting_may_come_from_the_configuration_as_a_whole() {
+    let item = quote!(
+        async fn on_text(text: &str) {}
+    );
+    for line in ["${setting}", "${setting:max.poll.records=5}", "max.poll.records=${n}"] {
+        assert_eq!(messages(&expanded(quote!(topic = "a", properties = [#line]), item.clone())), 0, "{line}");
+    }
+    for line in ["max.poll.records", "=5", "group.id=${g}"] {
+        assert_eq!(messages(&expanded(quote!(topic = "a", properties = [#line]), item.clone())), 1, "{line}");
+    }
+}
