@@ -338,3 +338,18 @@ async fn all_that_is_wrong_with_one_listener_is_told_at_once() {
     }
     assert_eq!(found.len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_brokers_settings_are_given_where_it_is_opened() {
+    let broker = broker_core::Broker::builder().open().unwrap();
+    let shared = || Embedded::shared(broker.clone());
+    let one = |embedded| KafkaApp::builder().environment([]).handle_signals(false).listeners([]).embedded(embedded);
+    let config = broker_core::BrokerConfig { num_partitions: 7, ..Default::default() };
+    for (embedded, name) in
+        [(shared().config(config), "config"), (shared().seed(1), "seed"), (shared().virtual_time(1), "virtual_time")]
+    {
+        let found = problems(one(embedded)).await;
+        assert!(found.len() == 1 && found[0].contains(&format!("Embedded::shared(..).{name}(..)")), "{found:?}");
+    }
+    one(shared()).start().await.unwrap().shutdown().await.unwrap();
+}

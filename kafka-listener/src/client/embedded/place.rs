@@ -8,7 +8,7 @@ use crate::client::Backend;
 #[derive(Debug, Clone, Default)]
 pub struct Embedded {
     place: Place,
-    config: broker_core::BrokerConfig,
+    config: Option<broker_core::BrokerConfig>,
     virtual_time: Option<i64>,
     seed: Option<u64>,
     #[cfg(feature = "server")]
@@ -34,14 +34,15 @@ impl Embedded {
         Self { place: Place::Dir(dir.into()), ..Self::default() }
     }
 
-    /// A broker that is open already, shared with others; the app does not close it.
+    /// A broker that is open already, shared with others; the app does not close it. Its settings are those that it was opened
+    /// with: others given here refuse the start.
     pub fn shared(broker: broker_core::Broker) -> Self {
         Self { place: Place::Shared(broker), ..Self::default() }
     }
 
     /// The broker's settings.
     pub fn config(mut self, config: broker_core::BrokerConfig) -> Self {
-        self.config = config;
+        self.config = Some(config);
         self
     }
 
@@ -66,7 +67,16 @@ impl Embedded {
     }
 
     pub(crate) fn open(self) -> Result<Arc<dyn Backend>, broker_core::Error> {
-        let mut builder = broker_core::Broker::builder().config(self.config);
+        if matches!(self.place, Place::Shared(_)) {
+            let set =
+                [("config", self.config.is_some()), ("seed", self.seed.is_some()), ("virtual_time", self.virtual_time.is_some())];
+            if let Some((name, _)) = set.iter().find(|(_, set)| *set) {
+                let text =
+                    format!("Embedded::shared(..).{name}(..): the broker is open already; give it to the builder that opens it");
+                return Err(broker_core::Error::new(broker_core::ErrorCode::InvalidConfig, text));
+            }
+        }
+        let mut builder = broker_core::Broker::builder().config(self.config.unwrap_or_default());
         if let Some(seed) = self.seed {
             builder = builder.seed(seed);
         }
