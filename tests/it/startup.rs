@@ -353,3 +353,39 @@ async fn a_shared_brokers_settings_are_given_where_it_is_opened() {
     }
     one(shared()).start().await.unwrap().shutdown().await.unwrap();
 }
+
+/// Says to the test `child_with_a_strange_environment` that it is one.
+const STRANGE: &str = "IT_CHILD_STRANGE";
+
+/// Not a test by itself: what the one below starts with an environment that is not all text.
+#[test]
+fn child_with_a_strange_environment() {
+    if std::env::var_os(STRANGE).is_none() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let app =
+            KafkaApp::builder().handle_signals(false).listeners([]).listener(text("l").topic("${order.topic}").group_id("g"));
+        let app = app.start().await.unwrap();
+        let source = app.registry().get("l").unwrap().properties().source.clone();
+        println!("listens to {source:?}");
+        app.shutdown().await.unwrap();
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn an_environment_that_is_not_all_text_is_no_panic() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "startup::child_with_a_strange_environment", "--nocapture", "--test-threads=1"])
+        .envs([(STRANGE, "1"), ("ORDER_TOPIC", "orders")])
+        .env("SOMEBODY_ELSES", odd)
+        .env(odd, "text")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout).into_owned();
+    assert!(child.status.success() && said.contains("listens to") && said.contains("\"orders\""), "{said}");
+}

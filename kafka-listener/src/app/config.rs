@@ -151,6 +151,18 @@ impl Settings {
     }
 }
 
+/// The process's environment. It is not ours alone: what is no text is somebody else's, or told if it looks like ours.
+pub(super) fn environment() -> Vec<(String, String)> {
+    let texts = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        if name.starts_with(KAFKA_VARIABLE) && value.to_str().is_none() {
+            tracing::warn!(target: "kafka_listener::app", variable = name, "this variable of the environment is not UTF-8; it is left alone");
+        }
+        Some((name, value.into_string().ok()?))
+    });
+    texts.collect()
+}
+
 /// The environment's spelling of a name.
 fn variable(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()

@@ -236,7 +236,7 @@ impl KafkaAppBuilder {
     }
 
     fn settings(&mut self, problems: &mut Vec<String>) -> Settings {
-        let environment = self.environment.take().unwrap_or_else(|| std::env::vars().collect());
+        let environment = self.environment.take().unwrap_or_else(config::environment);
         let settings = Settings::in_code(std::mem::take(&mut self.code)).with_environment(environment);
         match &self.config_file {
             None => settings,
