@@ -5,6 +5,7 @@ mod error;
 mod preflight;
 mod running;
 mod shutdown;
+mod topics;
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ pub use running::RunningApp;
 pub use crate::client::embedded::Embedded;
 
 use self::shutdown::Signals;
-use crate::client::{Backend, ClientErrorKind, NewTopic, Properties};
+use crate::client::{Backend, NewTopic, Properties};
 use crate::container::{ConcurrentListenerContainer, ContainerSeed, Events, FOREVER};
 use crate::error::RecoverContext;
 use crate::factory::ContainerFactory;
@@ -101,7 +102,7 @@ impl KafkaAppBuilder {
         self
     }
 
-    /// Makes a topic if it is not there. One that is there keeps its partitions; a difference is said.
+    /// Makes a topic if it is not there. One that is there keeps its partitions and settings; a difference is said.
     pub fn topic(mut self, topic: NewTopic) -> Self {
         self.topics.push(topic);
         self
@@ -214,7 +215,7 @@ impl KafkaAppBuilder {
         let listen = self.resolved_addresses(&settings, &mut problems);
         let mut addresses = Vec::new();
         if problems.is_empty() {
-            self.make_topics(backend.as_ref(), &mut problems).await;
+            topics::make(backend.admin().as_ref(), &self.topics, &mut problems).await;
             for address in &listen {
                 match backend.listen(address).await {
                     Ok(address) => addresses.push(address),
@@ -284,24 +285,6 @@ impl KafkaAppBuilder {
         let mut all: Vec<OwnedListener> = annotated.into_iter().map(OwnedListener::from).collect();
         all.append(&mut self.listeners);
         all
-    }
-
-    /// Makes declared topics.
-    async fn make_topics(&self, backend: &dyn Backend, problems: &mut Vec<String>) {
-        let admin = backend.admin();
-        for topic in &self.topics {
-            match admin.create_topic(topic).await {
-                Ok(()) => tracing::info!(target: "kafka_listener::app", topic = topic.name, "topic made"),
-                Err(error) if error.kind() == ClientErrorKind::TopicExists => {
-                    if let (Ok(Some(there)), Some(wanted)) = (admin.topic(&topic.name).await, topic.partitions)
-                        && there.partitions != wanted
-                    {
-                        tracing::warn!(target: "kafka_listener::app", topic = topic.name, partitions = there.partitions, wanted, "the topic has another number of partitions; it is left as it is");
-                    }
-                }
-                Err(error) => problems.push(format!("topic '{}': {error}", topic.name)),
-            }
-        }
     }
 
     async fn launch(

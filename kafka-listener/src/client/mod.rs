@@ -186,6 +186,8 @@ pub trait Admin: Send + Sync + 'static {
     fn delete_topic(&self, topic: &str) -> BoxFuture<'_, Result<(), ClientError>>;
     /// One topic, if it exists. Never creates it.
     fn topic(&self, name: &str) -> BoxFuture<'_, Result<Option<TopicInfo>, ClientError>>;
+    /// A topic's settings by Kafka's names: all of them, with the values in force. An error if it does not exist.
+    fn topic_configs(&self, name: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ClientError>>;
     /// All topics, by name.
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, ClientError>>;
     /// First offset and end offset of a partition.

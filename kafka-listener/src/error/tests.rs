@@ -91,6 +91,9 @@ impl Admin for NoAdmin {
     fn topic(&self, _: &str) -> BoxFuture<'_, Result<Option<TopicInfo>, ClientError>> {
         Box::pin(async { Err(down()) })
     }
+    fn topic_configs(&self, _: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ClientError>> {
+        Box::pin(async { Err(down()) })
+    }
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, ClientError>> {
         Box::pin(async { Err(down()) })
     }

@@ -41,6 +41,11 @@ impl Admin for EmbeddedAdmin {
         ready(Ok(self.0.topic(name).map(info)))
     }
 
+    fn topic_configs(&self, name: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ClientError>> {
+        let found = self.0.describe_configs(name).map_err(client_error);
+        ready(found.map(|all| all.into_iter().map(|one| (one.name.to_owned(), one.value)).collect()))
+    }
+
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, ClientError>> {
         ready(Ok(self.0.topics().into_iter().map(info).collect()))
     }
