@@ -1,11 +1,14 @@
 //! `docs/PROTOCOL.md` says what the server does: its table of APIs is made from the server's own table and from the heads of the
-//! APIs' files, which must agree. `PROTOCOL_WRITE=1 cargo test -p integration-tests --test protocol` writes it anew.
+//! APIs' files, which must agree. `docs/BROKER.md` holds all settings with their defaults.
+//! `PROTOCOL_WRITE=1 cargo test -p integration-tests --test protocol` writes both anew.
 
 use std::path::{Path, PathBuf};
 
-use broker_core::server::{APIS, Api};
+use broker_core::BrokerConfig;
+use broker_core::server::{APIS, Api, ServerConfig};
 
 const BEGIN: &str = "<!-- APIs: made from the code -->\n";
+const SETTINGS_BEGIN: &str = "<!-- settings: made from the code -->\n";
 const END: &str = "<!-- end -->\n";
 
 fn root() -> PathBuf {
@@ -67,16 +70,41 @@ fn table() -> String {
     table + "\n" + END
 }
 
-#[test]
-fn the_document_holds_the_table() {
-    let path = root().join("docs/PROTOCOL.md");
-    let text = std::fs::read_to_string(&path).expect("docs/PROTOCOL.md");
-    let (before, rest) = text.split_once(BEGIN).expect("its table begins");
-    let (_, after) = rest.split_once(END).expect("its table ends");
-    let expected = format!("{before}{}{after}", table());
+/// What the program's defaults differ in, and what is told but cannot be given.
+const PROGRAMS: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "3000"), ("listeners", "127.0.0.1:9092")];
+const GIVEN: &[&str] = &["default.replication.factor", "delete.topic.enable"];
+
+/// All settings as a file of them.
+fn settings() -> String {
+    let mut all = BrokerConfig::default().describe();
+    all.extend(ServerConfig::default().describe());
+    all.retain(|entry| !GIVEN.contains(&entry.name));
+    all.sort_by_key(|entry| entry.name);
+    let mut text = format!("{SETTINGS_BEGIN}\n```properties\n");
+    for entry in all {
+        let program = PROGRAMS.iter().find(|(name, _)| *name == entry.name).map(|(_, value)| *value);
+        let value = program.unwrap_or(&entry.value);
+        let unset = if value.is_empty() { "# " } else { "" };
+        text.push_str(&format!("{unset}{}={value}\n", entry.name));
+    }
+    text + "```\n\n" + END
+}
+
+fn holds(document: &str, begin: &str, part: &str) {
+    let path = root().join(document);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{document}: {error}"));
+    let (before, rest) = text.split_once(begin).unwrap_or_else(|| panic!("{document}: no '{begin}'"));
+    let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("{document}: no '{END}' behind '{begin}'"));
+    let expected = format!("{before}{part}{after}");
     if std::env::var_os("PROTOCOL_WRITE").is_some() {
         std::fs::write(&path, &expected).expect("written");
     } else {
-        assert!(text == expected, "docs/PROTOCOL.md is behind the code: run this test again with PROTOCOL_WRITE=1");
+        assert!(text == expected, "{document} is behind the code: run this test again with PROTOCOL_WRITE=1");
     }
+}
+
+#[test]
+fn the_documents_hold_the_apis_and_the_settings() {
+    holds("docs/PROTOCOL.md", BEGIN, &table());
+    holds("docs/BROKER.md", SETTINGS_BEGIN, &settings());
 }
