@@ -2,8 +2,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// The app's one error: what kind of thing failed, in words that name it.
-#[derive(Debug)]
+/// The app's one error: what kind of thing failed, in words that name it. Its `Debug` text is for people too: `main` shows an error
+/// that it returns by that.
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -66,6 +66,19 @@ impl fmt::Display for Error {
     }
 }
 
+/// The type's name stands alone on its line: dead letters name an error by the first word of this.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kafka_listener::Error\n{self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, "\ncaused by: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_ref().and_then(|source| source.source())
@@ -89,3 +102,23 @@ from!(
     crate::template::SendError,
     super::config::ConfigError
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `main` shows an error that it returns by `Debug`.
+    #[test]
+    fn what_main_returns_is_readable() {
+        let error = Error::preflight(vec!["listener 'a': no topic".to_owned(), "port 1 is taken".to_owned()]);
+        let shown = "kafka_listener::Error\nthe app cannot start: 2 problems\n  1. listener 'a': no topic\n  2. port 1 is taken";
+        assert_eq!(format!("{error:?}"), shown);
+        let inner = Error::other(std::io::Error::other("the disk is full"));
+        let outer = Error::other(Wrapped(inner));
+        assert_eq!(format!("{outer:?}"), "kafka_listener::Error\nit did not work\ncaused by: the disk is full");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("it did not work")]
+    struct Wrapped(#[source] Error);
+}
