@@ -354,6 +354,16 @@ async fn a_shared_brokers_settings_are_given_where_it_is_opened() {
     one(shared()).start().await.unwrap().shutdown().await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_may_hold_what_is_none_of_ours() {
+    let (_dir, path) = file("[[servers]]\nname = \"a\"\n[order]\ntopic = \"t\"\n");
+    let app = builder(&[]).config_file(&path).listener(text("l").topic("${order.topic}")).start().await.unwrap();
+    app.shutdown().await.unwrap();
+    let (_dir, path) = file("[[kafka.servers]]\nname = \"a\"\n");
+    let found = problems(builder(&[]).config_file(&path)).await;
+    assert!(found.len() == 1 && found[0].contains("'kafka.servers' is a list of tables"), "{found:?}");
+}
+
 /// Says to the test `child_with_a_strange_environment` that it is one.
 const STRANGE: &str = "IT_CHILD_STRANGE";
 

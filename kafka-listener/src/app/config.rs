@@ -174,8 +174,16 @@ fn flatten(key: String, value: config::Value, into: &mut BTreeMap<String, String
             table.into_iter().try_for_each(|(name, value)| flatten(format!("{key}.{name}"), value, into))
         }
         config::ValueKind::Array(values) => {
-            let texts = values.into_iter().map(config::Value::into_string).collect::<Result<Vec<_>, _>>()?;
-            into.insert(key, texts.join(","));
+            let is_text =
+                |value: &config::Value| !matches!(value.kind, config::ValueKind::Table(_) | config::ValueKind::Array(_));
+            if values.iter().all(is_text) {
+                let texts = values.into_iter().map(config::Value::into_string).collect::<Result<Vec<_>, _>>()?;
+                into.insert(key, texts.join(","));
+            } else if key.starts_with(KAFKA_TABLE) {
+                let text = format!("'{key}' is a list of tables or lists; a setting is a text, a number, or a list of those");
+                return Err(config::ConfigError::Message(text));
+            }
+            // Else it is somebody else's: no name could stand for it.
             Ok(())
         }
         _ => {
