@@ -355,6 +355,26 @@ async fn a_shared_brokers_settings_are_given_where_it_is_opened() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_would_reject_every_record_is_refused() {
+    let filter = || kafka_listener::layer::RecordFilterLayer::keep(|_| true);
+    let batches = logging_batches("l", &Log::default()).topic("t").container_factory("f");
+    let found = problems(builder(&[]).factory(factory().layer(filter())).listener(batches)).await;
+    assert!(found.len() == 1 && found[0].contains("RecordFilterLayer cannot serve a batch listener"), "{found:?}");
+
+    let group = |_: String, _: kafka_listener::extract::GroupId| async {};
+    let mut nobody = kafka_listener::registry::OwnedListener::from(Listener::new("l", group).partitions("t", "0"));
+    nobody.spec.function = nobody.spec.id.take().unwrap();
+    let found = problems(builder(&[]).listener(nobody)).await;
+    assert!(found.len() == 1 && found[0].contains("it takes a GroupId, and has no consumer group"), "{found:?}");
+
+    let app = builder(&[]).factory(factory().layer(filter())).listener(text("l").topic("t").container_factory("f"));
+    let app = app.listener(Listener::new("m", group).topic("t")).start().await.unwrap();
+    app.shutdown().await.unwrap();
+    let found = problems(builder(&[]).listener(text(" ").topic("t").group_id("g"))).await;
+    assert!(found.len() == 1 && found[0].contains("the id is empty"), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_file_may_hold_what_is_none_of_ours() {
     let (_dir, path) = file("[[servers]]\nname = \"a\"\n[order]\ntopic = \"t\"\n");
     let app = builder(&[]).config_file(&path).listener(text("l").topic("${order.topic}")).start().await.unwrap();

@@ -137,6 +137,9 @@ fn resolve(preflight: &Preflight<'_>, listener: OwnedListener, problems: &mut Pr
     let spec = resolve_texts(preflight.settings, &listener.spec, problems);
     let factory = factory(preflight, &spec, problems)?;
     let id: Arc<str> = Arc::from(spec.id.clone().unwrap_or_else(|| spec.function.clone()));
+    if id.trim().is_empty() {
+        problems.add("the id is empty; give id = \"...\"");
+    }
     let source = source(&spec, problems);
     let mut properties = ContainerProperties::new(id, source.unwrap_or(Source::Partitions(Vec::new())));
     apply_factory(&mut properties, &factory);
@@ -145,6 +148,7 @@ fn resolve(preflight: &Preflight<'_>, listener: OwnedListener, problems: &mut Pr
     consumer_settings(preflight, &mut properties, &spec, &factory, problems);
     modes(&properties, &listener, &spec, &factory, problems);
     states(preflight, &listener, problems);
+    rejections(&properties, &listener, &factory, problems);
     Some(Ready { properties, factory, listener: OwnedListener { spec, handler: listener.handler } })
 }
 
@@ -555,6 +559,25 @@ fn states(preflight: &Preflight<'_>, listener: &OwnedListener, problems: &mut Pr
         {
             problems.add(format!("State<{0}> has no value: give it to the app with .state({0} {{ .. }})", name()));
         }
+    }
+}
+
+/// What would reject each record when it comes, so that all of them would be given up.
+fn rejections(
+    properties: &ContainerProperties,
+    listener: &OwnedListener,
+    factory: &ContainerFactory,
+    problems: &mut Problems<'_>,
+) {
+    let group = listener.handler.params.iter().any(|param| matches!(param, Param::Group));
+    if group && properties.group_id.is_none() && matches!(&properties.source, Source::Partitions(all) if !all.is_empty()) {
+        problems.add("it takes a GroupId, and has no consumer group: give group_id = \"...\" (or an id), or leave it out");
+    }
+    if properties.batch && factory.filters_records {
+        problems.add(format!(
+            "RecordFilterLayer cannot serve a batch listener: filter inside the listener, or take a factory other than '{}'",
+            factory.name()
+        ));
     }
 }
 

@@ -5,12 +5,12 @@ use super::{FromDelivery, Param};
 use crate::error::Rejection;
 use crate::handler::Delivery;
 
-/// The consumer group in which the listener reads; rejected where explicit partitions are read without one.
+/// The consumer group in which the listener reads; refused at start where explicit partitions are read without one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub Arc<str>);
 
 impl<'r> FromDelivery<'r> for GroupId {
-    const PARAM: Param = Param::Context;
+    const PARAM: Param = Param::Group;
 
     fn from_delivery(delivery: &'r Delivery) -> Result<Self, Rejection> {
         match delivery.group_id() {

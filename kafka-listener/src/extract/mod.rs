@@ -62,6 +62,8 @@ pub enum Param {
     },
     /// Who listens: nothing of the records.
     Context,
+    /// The consumer group: needs one.
+    Group,
     /// The delivery as it is, or something that the framework knows nothing of: it may hold anything.
     Other,
 }

@@ -1,5 +1,6 @@
 //! Container factories: named sets of properties, layers and error handling that listeners refer to.
 
+use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::client::Properties;
 use crate::container::Concurrency;
 use crate::error::{BoxError, DefaultErrorHandler, ErrorHandler};
 use crate::handler::{BoxedHandler, Delivery, Outcome};
-use crate::layer::CatchPanicLayer;
+use crate::layer::{CatchPanicLayer, RecordFilterLayer};
 
 /// The name of the factory that listeners use which name none.
 pub const DEFAULT_FACTORY: &str = "default";
@@ -44,6 +45,8 @@ pub struct ContainerFactory {
     pub(crate) settings: FactorySettings,
     pub(crate) error_handler: Option<Arc<dyn ErrorHandler>>,
     layers: Vec<ErasedLayer>,
+    /// Whether one of them is a record filter, which would reject every batch.
+    pub(crate) filters_records: bool,
 }
 
 /// What a factory sets; what it does not set keeps its default.
@@ -88,6 +91,7 @@ impl ContainerFactory {
             settings: FactorySettings::default(),
             error_handler: None,
             layers: Vec::new(),
+            filters_records: false,
         }
     }
 
@@ -158,6 +162,7 @@ impl ContainerFactory {
         <L::Service as Service<Delivery>>::Error: Into<BoxError> + 'static,
         <L::Service as Service<Delivery>>::Future: Send + 'static,
     {
+        self.filters_records |= TypeId::of::<L>() == TypeId::of::<RecordFilterLayer>();
         self.layers.push(Arc::new(move |inner| BoxCloneSyncService::new(layer.layer(inner).map_err(Into::into))));
         self
     }

@@ -12,7 +12,7 @@ type Predicate = Arc<dyn for<'r> Fn(DeliveredRecord<'r>) -> bool + Send + Sync>;
 
 /// Lets through only some records; the others are [`Outcome::Filtered`], which is done in every ack mode.
 ///
-/// It is for record listeners. Around a batch listener each call is an error that says so: leaving elements out here would
+/// It is for record listeners. A batch listener is refused at start (where other layers hide it, each call is an error): leaving elements out here would
 /// shift the indexes that the acknowledgment and a failed index speak of; a batch listener filters its own list.
 #[derive(Clone)]
 pub struct RecordFilterLayer {
