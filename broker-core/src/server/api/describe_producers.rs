@@ -5,7 +5,7 @@
 use kafka_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
 
-use super::{distinct, text};
+use super::{distinct, merged, text};
 use crate::partition::{PartitionHandle, ProducerDescription};
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -18,7 +18,9 @@ type Body = DescribeProducersRequest;
 pub(in crate::server) const SHAPE: &[Field] = &[array(&[TEXT, list(&I32)])];
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: Body) -> DescribeProducersResponse {
-    let topics = distinct(body.topics, |topic| topic.name.clone()).into_iter().map(|topic| {
+    let topics =
+        merged(body.topics, |topic| topic.name.clone(), |topic, more| topic.partition_indexes.extend(more.partition_indexes));
+    let topics = topics.into_iter().map(|topic| {
         let one = |index: i32| {
             let answer = PartitionResponse::default().with_partition_index(index);
             let right = client.check(Operation::Read, Resource::Topic(&topic.name));

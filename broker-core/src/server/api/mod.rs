@@ -50,6 +50,7 @@ pub(super) mod sync_group;
 pub(super) mod txn_offset_commit;
 pub(super) mod write_txn_markers;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
@@ -109,6 +110,21 @@ fn distinct<T, K: Ord>(mut things: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
     let mut seen = BTreeSet::new();
     things.retain(|thing| seen.insert(key(thing)));
     things
+}
+
+/// The same, but what is asked of a thing in several places is asked of it as a whole, where it stands first.
+fn merged<T, K: Ord>(things: Vec<T>, key: impl Fn(&T) -> K, mut merge: impl FnMut(&mut T, T)) -> Vec<T> {
+    let (mut places, mut all) = (BTreeMap::new(), Vec::<T>::new());
+    for thing in things {
+        match places.entry(key(&thing)) {
+            Entry::Occupied(place) => merge(&mut all[*place.get()], thing),
+            Entry::Vacant(place) => {
+                place.insert(all.len());
+                all.push(thing);
+            }
+        }
+    }
+    all
 }
 
 /// All of them, one after the other; others have their turn in between, for each may wait for the disk, and there may be very many.

@@ -13,7 +13,7 @@ use kafka_protocol::messages::offset_fetch_response::{
 };
 use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
 
-use super::{distinct, text};
+use super::{distinct, merged, text};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::security::Operation;
@@ -39,7 +39,14 @@ pub(in crate::server) async fn answer(client: &Client, request: &Request, body: 
             let topics = stored(client, &group.group_id, group.topics.as_deref(), body.require_stable);
             OffsetFetchResponseGroup::default().with_group_id(group.group_id).with_topics(topics)
         };
-        let groups = distinct(body.groups, |group| group.group_id.clone());
+        let groups = merged(
+            body.groups,
+            |group| group.group_id.clone(),
+            |group, more| match (&mut group.topics, more.topics) {
+                (Some(topics), Some(more)) => topics.extend(more),
+                (topics, _) => *topics = None,
+            },
+        );
         return OffsetFetchResponse::default().with_groups(groups.into_iter().map(group).collect());
     }
     let asked = body.topics.map(|topics| {

@@ -127,6 +127,11 @@ async fn producers_are_described() {
     // Who looks for transactions that hang asks all partitions that there are.
     let internal = &told.topics[2].partitions;
     assert_eq!(internal.iter().map(|one| one.error_code).collect::<Vec<_>>(), [0, 3]);
+    // A topic that stands there twice is told of once, with all that is asked of it.
+    let twice = DescribeProducersRequest::default().with_topics(vec![asked("t", vec![0]), asked("t", vec![1, 0])]);
+    let told = bench.ask(0, &twice).await;
+    let found: Vec<_> = told.topics.iter().flat_map(|topic| &topic.partitions).map(|one| one.partition_index).collect();
+    assert_eq!((told.topics.len(), found), (1, vec![0, 1]));
 }
 
 /// Asks for partitions from a cursor on: `(topic, error, first partition, count)`, and the next cursor.

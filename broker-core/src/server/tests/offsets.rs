@@ -260,3 +260,26 @@ async fn very_many_offsets_in_one_request_are_answered_soon() {
     end(&bench, x, true).await;
     assert_eq!(fetched(&mut bench, 7, true, true).await, [(0, 0, 5), (1, 0, -1)]);
 }
+
+/// Each thing is told of once, and all of them are.
+#[tokio::test]
+async fn a_group_that_stands_in_a_request_twice_is_told_of_as_a_whole() {
+    let mut bench = Bench::new().await;
+    bench.broker.commit_offsets("g1", MemberIdentity::administrator(), &[commit(0, 5), commit(1, 6)]).expect("stored");
+    let of = |partitions: Option<Vec<i32>>| {
+        let topic = |partitions| OffsetFetchRequestTopics::default().with_name(name("t")).with_partition_indexes(partitions);
+        let asked = OffsetFetchRequestGroup::default().with_group_id(GroupId(StrBytes::from_static_str("g1")));
+        asked.with_topics(partitions.map(|partitions| vec![topic(partitions)]))
+    };
+    for groups in [
+        vec![of(Some(vec![0])), of(Some(vec![1]))],
+        vec![of(Some(vec![0, 1])), of(Some(vec![1, 0]))],
+        vec![of(None), of(Some(vec![1]))],
+        vec![of(Some(vec![1])), of(None)],
+    ] {
+        let told = bench.ask(8, &OffsetFetchRequest::default().with_groups(groups)).await;
+        let partitions = told.groups.iter().flat_map(|group| &group.topics).flat_map(|topic| &topic.partitions);
+        let found: Vec<_> = partitions.map(|one| (one.partition_index, one.committed_offset)).collect();
+        assert_eq!((told.groups.len(), found), (1, vec![(0, 5), (1, 6)]));
+    }
+}
