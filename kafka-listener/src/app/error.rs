@@ -70,9 +70,14 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "kafka_listener::Error\n{self}")?;
-        let mut cause = self.source();
+        let (mut told, mut cause) = (self.to_string(), self.source());
         while let Some(error) = cause {
-            write!(f, "\ncaused by: {error}")?;
+            let text = error.to_string();
+            // Some errors tell their cause themselves.
+            if !told.contains(&text) {
+                write!(f, "\ncaused by: {text}")?;
+                told = text;
+            }
             cause = error.source();
         }
         Ok(())
@@ -116,7 +121,14 @@ mod tests {
         let inner = Error::other(std::io::Error::other("the disk is full"));
         let outer = Error::other(Wrapped(inner));
         assert_eq!(format!("{outer:?}"), "kafka_listener::Error\nit did not work\ncaused by: the disk is full");
+        let twice = crate::client::ClientError::new(crate::client::ClientErrorKind::Config, "no such setting");
+        let twice = Error::other(Told(twice));
+        assert_eq!(format!("{twice:?}"), "kafka_listener::Error\nit failed: no such setting");
     }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("it failed: {0}")]
+    struct Told(#[source] crate::client::ClientError);
 
     #[derive(Debug, thiserror::Error)]
     #[error("it did not work")]
