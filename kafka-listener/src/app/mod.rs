@@ -111,7 +111,8 @@ impl KafkaAppBuilder {
     /// Lets Kafka clients of other processes reach the embedded broker at `host:port` while the app runs; needs the feature
     /// `server`. Port 0 is one that the system chooses: [`RunningApp::addresses`] tells it. `${name:default}` is replaced as in
     /// listeners. The port opens once topics are made and before listeners start, and closes after they have stopped. There is
-    /// no encryption or password unless [`Embedded::server`] says so: stay on loopback.
+    /// no encryption or password unless the address says so (`SASL_SSL://127.0.0.1:9093`, with the certificate in
+    /// [`Embedded::server`]): stay on loopback.
     ///
     /// ```no_run
     /// # #[cfg(feature = "server")] #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), kafka_listener::Error> {

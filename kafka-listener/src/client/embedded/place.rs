@@ -46,8 +46,8 @@ impl Embedded {
         self
     }
 
-    /// The settings of the port that [`listen`](crate::app::KafkaAppBuilder::listen) opens: limits, what clients are told to
-    /// connect to. The address itself is what `listen` is given.
+    /// The settings of the port that [`listen`](crate::app::KafkaAppBuilder::listen) opens: certificates, rights, limits, what
+    /// clients are told to connect to. The protocol and the address are what `listen` is given.
     #[cfg(feature = "server")]
     pub fn server(mut self, config: broker_core::server::ServerConfig) -> Self {
         self.server = config;
