@@ -14,7 +14,7 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
-use super::{BROKER, TOPIC, check_right, distinct, refuse_resource, text};
+use super::{BROKER, TOPIC, check_right, merged, refuse_resource, text};
 use crate::error::{Error, ErrorCode};
 use crate::security::Operation;
 use crate::server::connection::Client;
@@ -26,7 +26,13 @@ pub(in crate::server) const SHAPE: &[Field] = &[array(&[I8, TEXT, list(&TEXT)]),
 
 pub(in crate::server) async fn answer(client: &Client, _: &Request, body: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let synonyms = body.include_synonyms;
-    let resources = distinct(body.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+    let of = |resource: &DescribeConfigsResource| (resource.resource_type, resource.resource_name.clone());
+    let resources =
+        merged(body.resources, of, |resource, more| match (&mut resource.configuration_keys, more.configuration_keys) {
+            (Some(keys), Some(more)) if !keys.is_empty() && !more.is_empty() => keys.extend(more),
+            // All.
+            (keys, _) => *keys = None,
+        });
     let results = resources.into_iter().map(|resource| {
         let result = DescribeConfigsResult::default()
             .with_error_message(None)

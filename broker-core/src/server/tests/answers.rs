@@ -54,6 +54,30 @@ async fn names_that_no_topic_can_have() {
 }
 
 #[tokio::test]
+async fn settings_that_are_asked_for_in_two_places_are_told() {
+    let mut bench = Bench::new().await;
+    let of_t = |keys: Option<&[&'static str]>| {
+        let keys = keys.map(|keys| keys.iter().map(|key| text(key)).collect());
+        DescribeConfigsResource::default().with_resource_type(2).with_resource_name(text("t")).with_configuration_keys(keys)
+    };
+    let (ms, bytes) = (&["retention.ms"][..], &["retention.bytes"][..]);
+    for (first, second, all) in [
+        (Some(ms), Some(bytes), false),
+        (Some(ms), None, true),
+        (None, Some(ms), true),
+        (Some(&[][..]), Some(ms), true),
+        (Some(ms), Some(&[][..]), true),
+    ] {
+        let resources = vec![of_t(first), of_t(second)];
+        let told = bench.ask(4, &DescribeConfigsRequest::default().with_resources(resources)).await;
+        assert_eq!(told.results.len(), 1);
+        let mut names: Vec<_> = told.results[0].configs.iter().map(|one| one.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!((names.len() > 2, all || names == ["retention.bytes", "retention.ms"]), (all, true), "{names:?}");
+    }
+}
+
+#[tokio::test]
 async fn deleting_what_is_no_setting_is_no_error() {
     let mut bench = Bench::new().await;
     let config = AlterableConfig::default().with_name(text("no.such.setting")).with_config_operation(1).with_value(None);
