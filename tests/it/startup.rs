@@ -154,10 +154,17 @@ async fn a_name_that_is_set_nowhere_is_told_once() {
     for value in [&mut spec.ack_mode, &mut spec.ack_count, &mut spec.ack_time, &mut spec.auto_startup, &mut spec.batch] {
         *value = Some("${c}".to_owned());
     }
+    spec.properties = vec!["${d}".to_owned(), "max.poll.records=${e}".to_owned()];
     let handler = kafka_listener::registry::OwnedListener::from(text("l")).handler;
-    let problems = problems(builder(&[]).listener(kafka_listener::registry::OwnedListener { spec, handler })).await;
+    let others = [
+        text("m").topic_pattern("${a}"),
+        text("n").partitions_from("${a}", "${b}", "${c}"),
+        text("o").topic("t").container_factory("${a}"),
+    ];
+    let app = builder(&[]).listener(kafka_listener::registry::OwnedListener { spec, handler });
+    let problems = problems(others.into_iter().fold(app, KafkaAppBuilder::listener)).await;
     assert!(problems.iter().all(|problem| problem.contains("is set nowhere")), "{problems:#?}");
-    assert_eq!(problems.len(), 7, "{problems:#?}");
+    assert_eq!(problems.len(), 9 + 1 + 3 + 1, "{problems:#?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -382,6 +389,19 @@ async fn a_file_may_hold_what_is_none_of_ours() {
     let (_dir, path) = file("[[kafka.servers]]\nname = \"a\"\n");
     let found = problems(builder(&[]).config_file(&path)).await;
     assert!(found.len() == 1 && found[0].contains("'kafka.servers' is a list of tables"), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pattern_is_checked_as_it_is_used() {
+    // Alone it is one; where whole names must match, its comment takes in what stands behind it.
+    let found = problems(builder(&[]).listener(text("l").topic_pattern("(?x) a # names"))).await;
+    assert!(found.len() == 1 && found[0].contains("is no regular expression"), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_of_explicit_partitions_is_checked_as_any_other() {
+    let found = problems(builder(&[("T", "no name!")]).listener(text("l").partitions("${t}", "0"))).await;
+    assert!(found.len() == 1 && found[0].contains("\"no name!\" is no topic name"), "{found:?}");
 }
 
 /// Says to the test `child_with_a_strange_environment` that it is one.

@@ -14,7 +14,7 @@ use crate::client::{Admin, Backend, NewTopic, Properties, SeekTo, StartOffset, S
 use crate::container::{Concurrency, ContainerProperties, FOREVER, Source};
 use crate::extract::Param;
 use crate::factory::{ContainerFactory, DEFAULT_FACTORY, LEAST_TIME};
-use crate::registry::{OwnedListener, OwnedListenerSpec};
+use crate::registry::{OwnedListener, OwnedListenerSpec, OwnedPartitionSpec};
 
 /// What preflight looks at.
 pub(super) struct Preflight<'a> {
@@ -194,6 +194,9 @@ fn resolve_texts(settings: &Settings, spec: &OwnedListenerSpec, problems: &mut P
 fn factory(preflight: &Preflight<'_>, spec: &OwnedListenerSpec, problems: &mut Problems<'_>) -> Option<ContainerFactory> {
     let name = spec.container_factory.as_deref().unwrap_or(DEFAULT_FACTORY);
     let found = preflight.factories.get(name).cloned();
+    if found.is_none() && is_unresolved(name) {
+        return None;
+    }
     if found.is_none() && spec.container_factory.is_some() {
         let known: Vec<_> = preflight.factories.keys().map(|name| name.as_ref()).collect();
         let known =
@@ -215,7 +218,10 @@ fn source(spec: &OwnedListenerSpec, problems: &mut Problems<'_>) -> Option<Sourc
         return None;
     }
     if let Some(pattern) = &spec.topic_pattern {
-        if let Err(error) = regex::Regex::new(pattern) {
+        // As it is used: whole names must match.
+        if let Err(error) = regex::Regex::new(&format!("^(?:{pattern})$"))
+            && !is_unresolved(pattern)
+        {
             problems.add(format!("topic_pattern = \"{pattern}\" is no regular expression: {error}"));
         }
         return Some(Source::Subscribed(Subscription::Pattern(pattern.clone())));
@@ -232,7 +238,13 @@ fn source(spec: &OwnedListenerSpec, problems: &mut Problems<'_>) -> Option<Sourc
         )));
     }
     let mut all = BTreeMap::new();
-    for partition in &spec.partitions {
+    let told = |one: &&OwnedPartitionSpec| {
+        [Some(&one.topic), Some(&one.partitions), one.offset.as_ref()].into_iter().flatten().any(|text| is_unresolved(text))
+    };
+    for partition in spec.partitions.iter().filter(|one| !told(one)) {
+        if let Err(error) = topic_name(&partition.topic) {
+            problems.add(error);
+        }
         let start = match partition.offset.as_deref().map(start_offset) {
             None => StartOffset::Committed,
             Some(Ok(start)) => start,
@@ -462,7 +474,7 @@ fn consumer_settings(
     problems: &mut Problems<'_>,
 ) {
     let mut own = Properties::new();
-    for line in &spec.properties {
+    for line in spec.properties.iter().filter(|line| !is_unresolved(line)) {
         match line.split_once('=').or_else(|| line.split_once(':')) {
             Some((key, _)) if matches!(key.trim(), "group.id" | "client.id") => {
                 problems.add(format!(
