@@ -53,7 +53,10 @@ impl Kafka {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = program();
         command.args(words).args(["--bootstrap-server", &self.bootstrap]);
-        if let Ok(file) = std::env::var("CLI_COMMAND_CONFIG") {
+        // A broker of our own is in the clear, whatever the other one asks for.
+        if self.broker.is_none()
+            && let Ok(file) = std::env::var("CLI_COMMAND_CONFIG")
+        {
             command.args(["--command-config", &file]);
         }
         command
